@@ -1,0 +1,91 @@
+//! Every bound of the daemon, each with its reason.
+
+use crate::base::Millis;
+
+/// Names that one node-set expression may expand to: the largest site we load, with room.
+pub const NODESET_NAMES_MAX: usize = 200_000;
+
+/// Text length of one node-set expression: 100,000 short names written out one by one fit.
+pub const NODESET_TEXT_BYTES_MAX: usize = 2 << 20;
+
+/// A reply longer than this may be dropped by edk2 (PxeBcDhcp4.c, 2025.02) and by the slowest ROMs.
+pub const DHCP_MESSAGE_BYTES_MAX: usize = 1472;
+
+/// RFC 2131 section 2: every client must accept 576-octet datagrams, 548 octets of DHCP message.
+pub const DHCP_MESSAGE_BYTES_FLOOR: usize = 548;
+
+/// Old BOOTP relays and ROMs drop messages below 300 octets (RFC 951, vendor field of 64).
+pub const DHCP_MESSAGE_BYTES_MIN: usize = 300;
+
+/// How long an offered address stays reserved: edk2 collects offers for 4 s and may ask again.
+pub const OFFER_HOLD: Millis = Millis::from_secs(30);
+
+/// First quarantine of a declined or conflicting address.
+pub const DECLINE_QUARANTINE: Millis = Millis::from_secs(600);
+
+/// Quarantine of an address that was declined again: somebody lives there.
+pub const DECLINE_QUARANTINE_REPEATED: Millis = Millis::from_secs(3600);
+
+/// Pool addresses per network that are probed in advance, so that probing never delays an OFFER.
+pub const PROBED_STOCK: usize = 64;
+
+/// How long one ARP probe waits for somebody to object (netboot practice: RFC 5227 allows 1 to 2 s for
+/// a host claiming an address; a LAN peer answers within a few milliseconds).
+pub const PROBE_WAIT: Millis = Millis(300);
+
+/// How long a clean probe stays believed.
+pub const PROBE_VALID: Millis = Millis::from_secs(60);
+
+/// Our iPXE is handed to a foreign iPXE once in this span; again and again would be a loop.
+pub const CHAIN_ONCE_SPAN: Millis = Millis::from_secs(120);
+
+/// Unknown machines that are remembered. Beyond that the one seen longest ago is forgotten.
+pub const SIGHTINGS_MAX: usize = 20_000;
+
+/// Leases in all pools together; a snapshot of them is walked by the API.
+pub const LEASES_MAX: usize = 500_000;
+
+/// Frames that wait for the DHCP task: a power-on storm of 2,000 machines with two frames each.
+pub const DHCP_QUEUE_FRAMES: usize = 4096;
+
+/// How long the writer gathers leases into one commit: a client waits this much longer for its ACK.
+pub const COMMIT_GATHER: Millis = Millis(2);
+
+/// Writes in one commit, so that one commit stays below 100 ms on a slow disk.
+pub const COMMIT_WRITES_MAX: usize = 4096;
+
+/// Body of an inventory import: 100,000 nodes in the longest YAML form take about 40 MB.
+pub const IMPORT_BYTES_MAX: usize = 64 << 20;
+
+/// Problems that one report names; the rest is counted.
+pub const PROBLEMS_MAX: usize = 1000;
+
+/// Body of any other API request.
+pub const REQUEST_BYTES_MAX: usize = 4 << 20;
+
+/// TFTP read request (opcode, name, mode, options), RFC 2347 section 2 asks for 512; we accept some slack.
+pub const TFTP_REQUEST_BYTES_MAX: usize = 1024;
+
+/// Options in one TFTP read request.
+pub const TFTP_OPTIONS_MAX: usize = 8;
+
+/// Transfers of one client address at a time: shim and GRUB open a handful.
+pub const TFTP_TRANSFERS_PER_CLIENT_MAX: usize = 8;
+
+/// Transfers of all clients; a request beyond is dropped and the client asks again.
+pub const TFTP_TRANSFERS_MAX: usize = 4096;
+
+/// Blocks in flight: with 1468-octet blocks 94 kB, enough for 10 GbE at 75 us round trip.
+pub const TFTP_WINDOW_MAX: u16 = 64;
+
+/// Largest TFTP block: what fits an Ethernet frame of 1500 without fragments, ROMs cannot reassemble.
+pub const TFTP_BLOCK_BYTES_MAX: u16 = 1468;
+
+/// Sends of one window before a TFTP transfer is given up; caps the amplification of a forged request.
+pub const TFTP_SENDS_MAX: u32 = 6;
+
+/// Answers of other servers that the DNS cache holds.
+pub const DNS_CACHE_ENTRIES_MAX: usize = 10_000;
+
+/// Questions of clients that wait for an upstream server.
+pub const DNS_FORWARDS_MAX: usize = 1024;

@@ -1,0 +1,22 @@
+//! Floor 0: the vocabulary that every other room shares. Standard library only; pure.
+
+pub mod counter;
+pub mod digest;
+pub mod hostlist;
+pub mod limits;
+pub mod mac;
+pub mod name;
+pub mod net;
+pub mod nodeset;
+pub mod time;
+pub mod uuid;
+pub mod xname;
+
+pub use digest::Digest;
+pub use mac::Mac;
+pub use name::{BmcName, GroupName, NetworkName, NodeName, ProfileName};
+pub use net::{Ipv4Net, Ipv4Range};
+pub use nodeset::NodeSet;
+pub use time::{Millis, Timestamp};
+pub use uuid::Uuid;
+pub use xname::Xname;

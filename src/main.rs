@@ -1,0 +1,7 @@
+//! The binary `muster`: parses, calls, exits. Everything testable is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}
