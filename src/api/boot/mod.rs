@@ -1,0 +1,1 @@
+//! What booting machines fetch: scripts, loaders, kernels, roots.

@@ -1,0 +1,3 @@
+//! Floor 5: assembly. Configuration, wiring, publishing of snapshots, start and stop.
+
+pub mod config;

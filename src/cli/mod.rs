@@ -1,0 +1,1 @@
+//! Floor 6: commands, exit codes, text for people.

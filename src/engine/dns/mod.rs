@@ -1,0 +1,1 @@
+//! What to answer to a DNS question.

@@ -1,0 +1,1 @@
+//! Documents to changes and back: import and export.

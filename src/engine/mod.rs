@@ -1,0 +1,13 @@
+//! Floor 2: decisions, without I/O, clock or dice. Two shapes: an *oracle* is a function of its arguments
+//! (`respond`, `decide`, `answer`, `plan`); an *automaton* is a struct with `on_*` (something happened),
+//! `poll_*` (drain until None) and `next_deadline` (wake me then).
+//!
+//! What the world sends causes no `Err`: a refusal is a value with a name.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+pub mod boot;
+pub mod dhcp;
+pub mod dns;
+pub mod image;
+pub mod inventory;
+pub mod tftp;

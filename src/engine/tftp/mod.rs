@@ -1,0 +1,1 @@
+//! TFTP: what a name means, and one transfer as an automaton.

@@ -1,0 +1,82 @@
+//! The inventory: all declared state of one revision.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::base::{BmcName, GroupName, ProfileName};
+use crate::model::profile::AssignmentKey;
+use crate::model::{Assignment, Bmc, Change, Group, Node, NodeId, Profile, Selector};
+
+/// Declared state. Cloning is cheap (shared values), so that a change can be tried on a copy.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Inventory {
+    pub nodes: BTreeMap<NodeId, Arc<Node>>,
+    pub bmcs: BTreeMap<BmcName, Arc<Bmc>>,
+    pub groups: BTreeMap<GroupName, Arc<Group>>,
+    pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
+    pub assignments: BTreeMap<AssignmentKey, Arc<Assignment>>,
+    /// The number that the next node gets. Never falls.
+    pub next_node: u64,
+}
+
+impl Inventory {
+    /// Applies one change. Removing what is not there does nothing: changes are idempotent. Groups that a
+    /// node names come to life with it; what pointed to a removed node or profile goes with it.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::PutNode(node) => {
+                for group in &node.groups {
+                    let fresh = || Arc::new(Group::new(group.clone()));
+                    self.groups.entry(group.clone()).or_insert_with(fresh);
+                }
+                self.next_node = self.next_node.max(node.id.0.saturating_add(1));
+                self.nodes.insert(node.id, Arc::clone(node));
+            }
+            Change::RemoveNode(id) => {
+                self.nodes.remove(id);
+                self.assignments.retain(|key, _| key.selector != Selector::Node(*id));
+            }
+            Change::PutBmc(bmc) => {
+                self.bmcs.insert(bmc.name.clone(), Arc::clone(bmc));
+            }
+            Change::RemoveBmc(name) => {
+                self.bmcs.remove(name);
+            }
+            Change::PutGroup(group) => {
+                self.groups.insert(group.name.clone(), Arc::clone(group));
+            }
+            Change::RemoveGroup(name) => self.remove_group(name),
+            Change::PutProfile(profile) => {
+                self.profiles.insert(profile.name.clone(), Arc::clone(profile));
+            }
+            Change::RemoveProfile(name) => {
+                self.profiles.remove(name);
+            }
+            Change::PutAssignment(assignment) => {
+                self.assignments.insert(assignment.key(), Arc::clone(assignment));
+            }
+            Change::RemoveAssignment(key) => {
+                self.assignments.remove(key);
+            }
+        }
+    }
+
+    fn remove_group(&mut self, name: &GroupName) {
+        self.groups.remove(name);
+        self.assignments.retain(|key, _| key.selector != Selector::Group(name.clone()));
+        for node in self.nodes.values_mut().filter(|node| node.groups.contains(name)) {
+            Arc::make_mut(node).groups.remove(name);
+        }
+    }
+
+    /// Nodes of a group, in the order of their numbers.
+    pub fn members<'a>(&'a self, group: &'a GroupName) -> impl Iterator<Item = &'a Arc<Node>> {
+        self.nodes.values().filter(move |node| node.groups.contains(group))
+    }
+
+    /// Groups that some node belongs to.
+    #[must_use]
+    pub fn used_groups(&self) -> BTreeSet<&GroupName> {
+        self.nodes.values().flat_map(|node| &node.groups).collect()
+    }
+}

@@ -1,0 +1,1 @@
+//! DHCP on raw sockets.

@@ -1,0 +1,1 @@
+//! DNS over UDP and TCP, with forwarding of what is not ours.

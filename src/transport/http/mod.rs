@@ -1,0 +1,1 @@
+//! HTTP listeners and file streams.

@@ -1,0 +1,11 @@
+//! Floor 3: async shells, the only room with sockets, files, tasks and clocks. A shell waits for a packet,
+//! a command or a deadline, asks the engine once, carries out the answer, and waits again.
+
+pub mod clock;
+pub mod dhcp;
+pub mod dns;
+pub mod http;
+pub mod link;
+pub mod notify;
+pub mod tasks;
+pub mod tftp;

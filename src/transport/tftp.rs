@@ -1,0 +1,1 @@
+//! TFTP on UDP sockets.

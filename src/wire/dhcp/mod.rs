@@ -1,0 +1,1 @@
+//! DHCP messages: a guarded face on `dhcproto`.

@@ -1,0 +1,1 @@
+//! DNS messages: a thin face on `hickory-proto`.

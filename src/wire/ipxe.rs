@@ -1,0 +1,1 @@
+//! iPXE scripts: the writer that knows the quoting.

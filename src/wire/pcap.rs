@@ -1,0 +1,1 @@
+//! Packet captures: reader and writer of the classic pcap format.

@@ -1,0 +1,1 @@
+//! HTTP ranges and validators: the grammar of Range, If-Range and ETag.
