@@ -1,0 +1,30 @@
+//! The addresses under which booting machines find things on the head. One place, because DHCP, scripts and
+//! HTTP routes must agree.
+
+use std::net::Ipv4Addr;
+
+use crate::base::Mac;
+
+/// Path of the boot script; the query tells whom it is for.
+pub const SCRIPT: &str = "/boot/script";
+/// Path below which loaders lie.
+pub const LOADERS: &str = "/loaders";
+/// Path below which the files of the image root lie.
+pub const IMAGES: &str = "/images";
+/// Path of the constant script that asks for the machine's own.
+pub const BOOT: &str = "/boot.ipxe";
+
+/// The URL of a machine's script. iPXE fills in the `${…}` parts itself, also within option 67.
+#[must_use]
+pub fn script(head: Ipv4Addr, port: u16, mac: Mac) -> String {
+    let mac = mac.hyphenated();
+    format!(
+        "http://{head}:{port}{SCRIPT}?mac={mac}&uuid=${{uuid}}&arch=${{buildarch}}&platform=${{platform}}"
+    )
+}
+
+/// The URL of a loader, for firmware that boots over HTTP.
+#[must_use]
+pub fn loader(head: Ipv4Addr, port: u16, file: &str) -> String {
+    format!("http://{head}:{port}{LOADERS}/{file}")
+}
