@@ -89,3 +89,7 @@ pub const DNS_CACHE_ENTRIES_MAX: usize = 10_000;
 
 /// Questions of clients that wait for an upstream server.
 pub const DNS_FORWARDS_MAX: usize = 1024;
+
+/// Open HTTP connections of one server: a rack row booting at once, each node with a few fetches. More wait
+/// in the kernel's backlog.
+pub const HTTP_CONNECTIONS_MAX: usize = 8192;
