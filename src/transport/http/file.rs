@@ -171,3 +171,6 @@ fn file_request(headers: &HeaderMap) -> FileRequest<'_> {
         if_none_match: text(header::IF_NONE_MATCH),
     }
 }
+
+#[cfg(test)]
+mod tests;
