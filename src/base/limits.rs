@@ -93,3 +93,6 @@ pub const DNS_FORWARDS_MAX: usize = 1024;
 /// Open HTTP connections of one server: a rack row booting at once, each node with a few fetches. More wait
 /// in the kernel's backlog.
 pub const HTTP_CONNECTIONS_MAX: usize = 8192;
+
+/// Requests that wait for the store's writer. A storm of leases beyond is dropped; clients ask again.
+pub const STORE_QUEUE_JOBS: usize = 8192;
