@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::base::{Mac, Millis, NetworkName};
+use crate::engine::boot::loader::LoaderRule;
 use crate::engine::dhcp::{NoBoot, Reason};
 use crate::model::lease::LeaseChange;
 use crate::model::lease_table::Choice;
@@ -106,6 +107,8 @@ pub enum Refusal {
     WrongNetwork,
     /// It lies in the network, outside of the pool.
     OutsidePool,
+    /// No further binding fits the lease table.
+    TableFull,
 }
 
 /// The boot part of an answer.
@@ -128,17 +131,6 @@ pub enum Boot {
     /// A Raspberry Pi ROM: it knows its own file names and only needs to hear that it is welcome.
     RaspberryPi,
     None(NoBoot),
-}
-
-/// The rule that chose the loader.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum LoaderRule {
-    /// `Node::loader`.
-    Node,
-    /// `Group::loader` of this group.
-    Group(crate::base::GroupName),
-    /// The table of firmware classes.
-    Firmware,
 }
 
 impl NetworkRule {
@@ -179,6 +171,7 @@ impl Refusal {
             Refusal::LeasedToAnother => "refused: another client holds the address",
             Refusal::WrongNetwork => "refused: the address lies outside of the network",
             Refusal::OutsidePool => "refused: the address is neither declared nor in the pool",
+            Refusal::TableFull => "refused: the lease table is full",
         }
     }
 }
