@@ -39,6 +39,10 @@ pub const PROBE_VALID: Millis = Millis::from_secs(60);
 /// Our iPXE is handed to a foreign iPXE once in this span; again and again would be a loop.
 pub const CHAIN_ONCE_SPAN: Millis = Millis::from_secs(120);
 
+/// Requests within this span of the first are repeats of it, not a loop: iPXE repeats a lost REQUEST after
+/// 0.25 s and a DISCOVER after 1, 2 and 4 s, and must hear the same answer.
+pub const CHAIN_RETRANSMIT_SPAN: Millis = Millis::from_secs(8);
+
 /// Unknown machines that are remembered. Beyond that the one seen longest ago is forgotten.
 pub const SIGHTINGS_MAX: usize = 20_000;
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::Ipv4Addr;
 
-use crate::base::limits::{LEASES_MAX, PROBE_VALID, PROBED_STOCK};
+use crate::base::limits::{LEASES_MAX, OFFER_HOLD, PROBE_VALID, PROBED_STOCK};
 use crate::base::{NetworkName, Timestamp};
 use crate::model::lease::LeaseChange;
 use crate::model::{Lease, LeaseKey, LeaseState, Network};
@@ -15,6 +15,9 @@ use crate::model::{Lease, LeaseKey, LeaseState, Network};
 pub struct LeaseTable {
     by_address: BTreeMap<Ipv4Addr, Lease>,
     pools: BTreeMap<NetworkName, Pool>,
+    /// How often an address was declined since its binding was last renewed. Lost at a restart: then the
+    /// next quarantine is a short one again.
+    declines: BTreeMap<Ipv4Addr, u32>,
 }
 
 /// What belongs to one network.
@@ -68,6 +71,18 @@ impl LeaseTable {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_address.is_empty()
+    }
+
+    /// True if a binding of `address` would not exceed the table's limit.
+    #[must_use]
+    pub fn has_room_for(&self, address: Ipv4Addr) -> bool {
+        self.by_address.contains_key(&address) || self.by_address.len() < LEASES_MAX
+    }
+
+    /// How often the address was declined since a client last renewed it.
+    #[must_use]
+    pub fn declines(&self, address: Ipv4Addr) -> u32 {
+        self.declines.get(&address).copied().unwrap_or(0)
     }
 
     /// True if `address` may be given to `key` at `now`: it is unbound, its binding is dead, or its own.
@@ -168,7 +183,21 @@ impl LeaseTable {
     /// Takes in one change.
     pub fn apply(&mut self, change: LeaseChange) {
         match change {
-            LeaseChange::Hold(lease) | LeaseChange::Bind(lease) | LeaseChange::Decline(lease) => {
+            LeaseChange::Hold(lease) => self.insert(lease),
+            LeaseChange::Bind(lease) => {
+                let renewed = self.by_address.get(&lease.address).is_some_and(|known| {
+                    known.state == LeaseState::Bound
+                        && known.key == lease.key
+                        && lease.starts.since(known.starts) > OFFER_HOLD
+                });
+                if renewed {
+                    self.declines.remove(&lease.address);
+                }
+                self.insert(lease);
+            }
+            LeaseChange::Decline(lease) => {
+                let count = self.declines.entry(lease.address).or_default();
+                *count = count.saturating_add(1);
                 self.insert(lease);
             }
             LeaseChange::Release(address) => {
