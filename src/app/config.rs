@@ -1,1 +1,269 @@
-//! The validated configuration.
+//! The validated configuration: what `muster.toml` means. Every key is optional; without any network no DHCP
+//! is served.
+
+mod networks;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::app::config_file::{At, ConfigProblem, Problems, Section};
+use crate::base::Millis;
+use crate::model::Site;
+
+/// Everything that is configured.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    pub site: Site,
+    /// Plain HTTP for nodes.
+    pub http: Vec<SocketAddr>,
+    /// HTTPS; read and kept, served by a later version.
+    pub https: Vec<SocketAddr>,
+    pub tftp: Tftp,
+    pub dns: Dns,
+    /// Directory of plain files below `/images`.
+    pub images: Option<PathBuf>,
+    /// Directories of loaders, later ones before earlier ones. `DATA_DIR/loaders` comes on top.
+    pub loaders: Vec<PathBuf>,
+    pub auth: Auth,
+    pub log: Log,
+    /// The API's Unix socket; none: `muster.sock` in the data directory.
+    pub socket: Option<PathBuf>,
+}
+
+/// TFTP's listeners.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tftp {
+    pub listen: Vec<SocketAddr>,
+    /// Every packet from port 69: for NAT and strict firewalls.
+    pub single_port: bool,
+}
+
+/// DNS's listeners and who knows the rest of the world.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dns {
+    pub listen: Vec<SocketAddr>,
+    pub forward: Vec<SocketAddr>,
+}
+
+/// Who may use the API over TCP.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Auth {
+    /// A token is needed.
+    Required,
+    /// Everybody: only on loopback, or in a test's own network namespace of this name.
+    Off { namespace: Option<String> },
+}
+
+/// How logs look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people on a terminal, JSON otherwise.
+    Auto,
+    Human,
+    Json,
+}
+
+/// Logging.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A filter of `tracing_subscriber::EnvFilter`.
+    pub level: String,
+}
+
+/// Where loaders lie when Debian's `ipxe` package, or an image, brought them.
+const LOADER_FOLDERS: [&str; 2] = ["/usr/lib/ipxe", "/usr/share/muster/loaders"];
+
+impl Default for Config {
+    fn default() -> Self {
+        Config::parse("").expect("an empty configuration is valid")
+    }
+}
+
+impl Config {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// Every problem, in the order of lines.
+    pub fn parse(text: &str) -> Result<Config, Vec<ConfigProblem>> {
+        let mut problems = Problems::new(text);
+        let table = problems.document();
+        let mut root = Section::root(&table);
+        let config = read(&mut root, &mut problems);
+        root.finish(&mut problems);
+        let mut list = problems.list;
+        list.sort();
+        list.dedup();
+        if list.is_empty() { Ok(config) } else { Err(list) }
+    }
+
+    /// True if the head sets addresses on its links, which takes `CAP_NET_ADMIN`.
+    #[must_use]
+    pub fn configures_links(&self) -> bool {
+        self.site.networks.iter().any(|network| network.manage)
+    }
+}
+
+fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
+    let http = listeners(root, "http", &["0.0.0.0:8081", "0.0.0.0:8080"], problems);
+    let https = listeners(root, "https", &["0.0.0.0:8443"], problems);
+    let mut tftp = root.section("tftp", problems);
+    let tftp_listen = listen(&mut tftp, &["0.0.0.0:69"], problems);
+    let single_port = tftp.flag("single_port", problems).unwrap_or(false);
+    tftp.finish(problems);
+    let mut dns = root.section("dns", problems);
+    let dns_listen = listen(&mut dns, &["0.0.0.0:53"], problems);
+    let forward = dns.list::<Upstream>("forward", problems).unwrap_or_default();
+    dns.finish(problems);
+    let site = networks::site(root, &http, problems);
+    let mut images = root.section("images", problems);
+    let image_root = images.text("root", problems).map(|at| PathBuf::from(at.value));
+    images.finish(problems);
+    let mut loaders = root.section("loaders", problems);
+    let folders = loaders.list::<Text>("directories", problems);
+    loaders.finish(problems);
+    let mut api = root.section("api", problems);
+    let socket = api.text("socket", problems).map(|at| PathBuf::from(at.value));
+    api.finish(problems);
+    let log = log(root, problems);
+    let open = [&http, &https].into_iter().flatten().all(|address| address.ip().is_loopback());
+    let auth = auth(root, open, problems);
+    Config {
+        site,
+        http,
+        https,
+        tftp: Tftp { listen: tftp_listen, single_port },
+        dns: Dns { listen: dns_listen, forward: forward.into_iter().map(|at| at.value.0).collect() },
+        images: image_root,
+        loaders: folders.map_or_else(
+            || LOADER_FOLDERS.map(PathBuf::from).to_vec(),
+            |list| list.into_iter().map(|at| PathBuf::from(at.value.0)).collect(),
+        ),
+        auth,
+        log,
+        socket,
+    }
+}
+
+fn listeners(
+    root: &mut Section<'_, '_>,
+    name: &'static str,
+    default: &[&str],
+    problems: &mut Problems<'_>,
+) -> Vec<SocketAddr> {
+    let mut section = root.section(name, problems);
+    let addresses = listen(&mut section, default, problems);
+    section.finish(problems);
+    addresses
+}
+
+/// The key `listen`. An empty list switches the listener off.
+fn listen(section: &mut Section<'_, '_>, default: &[&str], problems: &mut Problems<'_>) -> Vec<SocketAddr> {
+    match section.list::<SocketAddr>("listen", problems) {
+        Some(list) => list.into_iter().map(|at| at.value).collect(),
+        None => default.iter().map(|text| text.parse().expect("the defaults are addresses")).collect(),
+    }
+}
+
+fn log(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Log {
+    let mut section = root.section("log", problems);
+    let format = match section.text("format", problems) {
+        None => LogFormat::Auto,
+        Some(At { value, line }) => match value.as_str() {
+            "auto" => LogFormat::Auto,
+            "human" => LogFormat::Human,
+            "json" => LogFormat::Json,
+            other => {
+                problems.add(line, "log.format", format!("{other:?} is none of auto, human, json"));
+                LogFormat::Auto
+            }
+        },
+    };
+    let level = section.text("level", problems).map_or_else(|| "info".to_owned(), |at| at.value);
+    section.finish(problems);
+    Log { format, level }
+}
+
+fn auth(root: &mut Section<'_, '_>, loopback_only: bool, problems: &mut Problems<'_>) -> Auth {
+    let mut section = root.section("auth", problems);
+    let mode = section.text("mode", problems);
+    let namespace = section.text("test_namespace", problems).map(|at| at.value);
+    section.finish(problems);
+    match mode {
+        None => Auth::Required,
+        Some(At { value, .. }) if value == "required" => Auth::Required,
+        Some(At { value, line }) if value == "off" => {
+            if !loopback_only && namespace.is_none() {
+                let text = "off is refused: a listener is reachable from outside. Bind http and https to loopback, \
+                            or name the test's network namespace in auth.test_namespace";
+                problems.add(line, "auth.mode", text);
+            }
+            Auth::Off { namespace }
+        }
+        Some(At { value, line }) => {
+            problems.add(line, "auth.mode", format!("{value:?} is none of required, off"));
+            Auth::Required
+        }
+    }
+}
+
+/// A name server: an address, with or without a port.
+struct Upstream(SocketAddr);
+
+impl FromStr for Upstream {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+        let address = text.parse::<SocketAddr>().or_else(|_| plain());
+        address.map(Upstream).map_err(|_| "expected an address such as 192.0.2.53 or 192.0.2.53:5353")
+    }
+}
+
+/// Any text.
+struct Text(String);
+
+impl FromStr for Text {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Text(text.to_owned()))
+    }
+}
+
+/// A span of time: a number and one of s, m, h, d.
+#[derive(Clone, Copy)]
+struct Span(Millis);
+
+impl FromStr for Span {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WANTED: &str = "expected a number and a unit such as 90s, 5m, 1h, 2d";
+        let unit = text.chars().last().ok_or(WANTED)?;
+        let factor = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            _ => return Err(WANTED),
+        };
+        let number: u64 = text[..text.len() - unit.len_utf8()].trim().parse().map_err(|_| WANTED)?;
+        number.checked_mul(factor).map(|seconds| Span(Millis::from_secs(seconds))).ok_or(WANTED)
+    }
+}
+
+impl fmt::Display for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Auth::Required => "required",
+            Auth::Off { .. } => "off",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

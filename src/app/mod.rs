@@ -1,5 +1,6 @@
 //! Floor 5: assembly. Configuration, wiring, publishing of snapshots, start and stop.
 
 pub mod config;
+pub mod config_file;
 pub mod privileges;
 pub mod publisher;
