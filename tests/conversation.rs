@@ -7,11 +7,14 @@ mod site;
 use std::fs;
 use std::path::Path;
 
-use muster::base::Mac;
+use muster::base::{Mac, Millis, Timestamp};
+use muster::engine::dhcp::imagine::Client;
 use muster::engine::dhcp::{Answer, Boot, Route, Verdict};
 use muster::model::DhcpMode;
 use muster::wire::dhcp::Message;
 use muster::wire::pcap;
+use site::client::Machine;
+use site::wire::{Trouble, Wire};
 use site::{Head, datagram, network, node, snapshot};
 
 /// One line on one client packet: what came, who spoke, what goes out and where.
@@ -234,4 +237,45 @@ fn each_captured_packet_gets_its_verdict() {
             replay(file, mode, machine, address).iter().map(|line| line.replace(&script, "script")).collect();
         assert_eq!(lines, expected, "{file}");
     }
+}
+
+/// Boots one machine of these stages over a bad wire, for several seeds.
+fn boots(stages: &[Client]) {
+    for seed in 1..=20 {
+        let machine = Machine::new(site::mac(1), stages, Timestamp(1_000_000));
+        let lan = network("boot", "eth1", "198.18.0.1/16", "198.18.8.0-198.18.8.15");
+        let trouble = Trouble { lost: 30, doubled: 20, delay_ms: 900 };
+        let mut wire = Wire::new(snapshot(vec![lan], vec![]), vec![machine], trouble, seed * 7919);
+        let late = wire.run(Millis::from_secs(900));
+        assert!(late.is_empty(), "seed {seed}: {stages:?} has no script");
+        let machine = wire.machines.values().next().unwrap();
+        assert_eq!(machine.abandoned, 0, "seed {seed}: a NAK in SELECTING");
+        let url = machine.script.as_ref().unwrap();
+        assert!(url.starts_with("http://198.18.0.1:8081/boot/script?mac=00-00-5e-00-53-01&"), "{url}");
+    }
+}
+
+#[test]
+fn a_bios_rom_reaches_its_script_over_a_bad_wire() {
+    boots(&[Client::BiosRom, Client::IpxeRom]);
+}
+
+#[test]
+fn ovmf_reaches_its_script_over_a_bad_wire() {
+    boots(&[Client::UefiPxe, Client::Ipxe]);
+}
+
+#[test]
+fn ovmf_reaches_its_script_by_http_over_a_bad_wire() {
+    boots(&[Client::UefiHttp, Client::Ipxe]);
+}
+
+#[test]
+fn an_ipxe_rom_reaches_its_script_over_a_bad_wire() {
+    boots(&[Client::IpxeRom]);
+}
+
+#[test]
+fn a_foreign_ipxe_is_given_ours_and_reaches_its_script_over_a_bad_wire() {
+    boots(&[Client::ForeignIpxe, Client::Ipxe]);
 }

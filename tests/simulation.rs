@@ -87,8 +87,8 @@ fn simulate(seed: u64) {
         let script = machine.script.as_ref().unwrap();
         assert!(script.contains(&machine.mac.hyphenated()), "{script}");
     }
-    // The systems renew through two leases of the unknown.
-    for _ in 0..6000 {
+    // The systems renew beyond the lease of the unknown.
+    for _ in 0..3500 {
         wire.tick();
     }
     let homeless: Vec<_> =
