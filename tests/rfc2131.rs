@@ -292,6 +292,10 @@ fn section_2_no_reply_is_shorter_than_bootp_or_longer_than_the_client_allows() {
         discover.options.set(code::MAX_SIZE, size.to_be_bytes());
         let answer = ask(&mut head, &discover, broadcast(mac(1)));
         let Verdict::Reply { message, .. } = answer.verdict else { panic!("silence") };
-        assert!(message.len() >= 300 && message.len() <= usize::from(size.max(576)) - 28, "{}", message.len());
+        assert!(
+            message.len() >= 300 && message.len() <= usize::from(size.max(576)) - 28,
+            "{}",
+            message.len()
+        );
     }
 }
