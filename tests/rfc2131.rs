@@ -221,6 +221,24 @@ fn a_leased_address_that_is_now_declared_for_another_is_never_renewed() {
 }
 
 #[test]
+fn a_declared_address_is_given_when_its_former_holders_lease_has_ended() {
+    let mut head = head();
+    let own = boot(&mut head, 3);
+    let text = own.to_string();
+    head.snapshot = snapshot(vec![boot_network()], vec![node(9, mac(9), &[&text])]);
+    let meanwhile = boot(&mut head, 9);
+    assert_ne!(meanwhile, own, "number 3 still lives there");
+    let renew = Message { ciaddr: meanwhile, ..message(9, 3) };
+    let answer = ask(&mut head, &renew, broadcast(mac(9)));
+    assert_eq!(reply(&answer).message_type(), Some(MessageType::Ack));
+    assert_eq!(answer.explanation.squatter.map(|lease| lease.address), Some(own));
+    let later = head.leases.get(own).unwrap().expires;
+    let nak = head.answer(renew, broadcast(mac(9)), later);
+    assert_eq!(reply(&nak).message_type(), Some(MessageType::Nak), "it shall move now");
+    assert_eq!(reply(&head.answer(message(9, 1), broadcast(mac(9)), later)).yiaddr, own);
+}
+
+#[test]
 fn a_machine_that_is_declared_after_its_offer_still_gets_it_and_then_moves() {
     let mut head = head();
     let offered = reply(&ask(&mut head, &message(3, 1), broadcast(mac(3)))).yiaddr;

@@ -7,7 +7,7 @@ use crate::engine::boot::loader::LoaderRule;
 use crate::engine::dhcp::{NoBoot, Reason};
 use crate::model::lease::LeaseChange;
 use crate::model::lease_table::Choice;
-use crate::model::{Firmware, Sighting, Stage};
+use crate::model::{Firmware, Lease, Sighting, Stage};
 use crate::wire::dhcp::MessageType;
 
 /// Everything that follows from one message.
@@ -59,6 +59,8 @@ pub struct Explanation {
     pub machine: Option<String>,
     pub address: Option<(Ipv4Addr, AddressRule)>,
     pub lease: Option<Millis>,
+    /// Another client's binding at the address declared for this machine: it must end first.
+    pub squatter: Option<Lease>,
     pub boot: Option<Boot>,
     /// Options of the reply with their values, in the order of sending.
     pub options: Vec<(u8, Vec<u8>)>,
