@@ -38,9 +38,9 @@ pub(crate) struct Wire {
     disk: BTreeMap<Ipv4Addr, Lease>,
     flying: BTreeMap<(Timestamp, u64), Packet>,
     sent: u64,
+    /// How far one tick goes.
+    pub(crate) step: Millis,
 }
-
-const TICK: Millis = Millis(100);
 
 impl Wire {
     pub(crate) fn new(snapshot: Snapshot, machines: Vec<Machine>, trouble: Trouble, seed: u64) -> Wire {
@@ -53,12 +53,13 @@ impl Wire {
             disk: BTreeMap::new(),
             flying: BTreeMap::new(),
             sent: 0,
+            step: Millis(100),
         }
     }
 
     /// One tick: everybody speaks, what is due arrives, the invariants are checked.
     pub(crate) fn tick(&mut self) {
-        self.now = self.now + TICK;
+        self.now = self.now + self.step;
         let spoken: Vec<_> =
             self.machines.values_mut().filter_map(|machine| machine.poll(self.now)).collect();
         for (message, ingress) in spoken {
