@@ -147,6 +147,19 @@ fn edk2_is_answered_by_broadcast_and_an_ipxe_rom_by_a_frame_to_itself() {
 }
 
 #[test]
+fn an_answer_explains_itself() {
+    let answer = discover(&mut head(), Client::UefiPxe);
+    let told = answer.explanation.boot.as_ref().unwrap().to_string();
+    assert_eq!(told, "loader snponly.efi by TFTP (for this class of firmware)");
+    assert_eq!(route(&answer).to_string(), "broadcast");
+    let (address, rule) = answer.explanation.address.unwrap();
+    assert_eq!((address, rule.sentence()), (ip("192.0.2.1"), "declared for this machine"));
+    assert_eq!(answer.explanation.network.unwrap().1.sentence(), "the request came over its link");
+    assert_eq!(answer.explanation.machine.as_deref(), Some("nid001"));
+    assert_eq!(code::name(answer.explanation.options[0].0), "message type");
+}
+
+#[test]
 fn secs_is_never_policy() {
     let client = imagined(Client::UefiPxe, 1);
     let answers: Vec<_> = [0, 256, 0xffff]
