@@ -2,4 +2,6 @@
 //! answers back into the words of the caller. Only here do methods, paths and JSON exist.
 
 pub mod boot;
+pub mod context;
+pub mod problem;
 pub mod v1;

@@ -93,3 +93,29 @@ pub const DNS_CACHE_ENTRIES_MAX: usize = 10_000;
 
 /// Questions of clients that wait for an upstream server.
 pub const DNS_FORWARDS_MAX: usize = 1024;
+
+/// Open HTTP connections of one server: a rack row booting at once, each node with a few fetches. More wait
+/// in the kernel's backlog.
+pub const HTTP_CONNECTIONS_MAX: usize = 8192;
+
+/// Requests that wait for the store's writer. A storm of leases beyond is dropped; clients ask again.
+pub const STORE_QUEUE_JOBS: usize = 8192;
+
+/// Requests of one machine in a burst. iPXE and edk2 repeat within milliseconds when an answer is late.
+pub const DHCP_BURST: u32 = 30;
+
+/// Requests of one machine per second in the long run; below this nothing honest is slowed.
+pub const DHCP_REQUESTS_PER_S: u32 = 10;
+
+/// Machines whose request rate is watched at a time.
+pub const DHCP_RATES_MAX: usize = 65_536;
+
+/// ACKs that wait for the disk.
+pub const DHCP_PARKED_MAX: usize = 4096;
+
+/// Other DHCP servers that are remembered.
+pub const ROGUES_MAX: usize = 64;
+
+/// How often a sighting of the same machine is written down: its time of last sight may be this old after a
+/// power loss.
+pub const SIGHTING_WRITE_SPAN: Millis = Millis::from_secs(60);

@@ -8,6 +8,8 @@
 pub mod boot;
 pub mod dhcp;
 pub mod dns;
+pub mod explain;
 pub mod image;
 pub mod inventory;
+pub mod replay;
 pub mod tftp;

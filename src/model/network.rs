@@ -69,6 +69,18 @@ impl Network {
     }
 }
 
+impl std::fmt::Display for UnknownPolicy {
+    /// As the configuration spells it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            UnknownPolicy::Hold => f.write_str("hold"),
+            UnknownPolicy::Ignore => f.write_str("ignore"),
+            UnknownPolicy::Discover => f.write_str("discover"),
+            UnknownPolicy::Boot(profile) => write!(f, "boot {profile}"),
+        }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use crate::base::{Ipv4Net, Millis};

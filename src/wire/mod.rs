@@ -6,6 +6,7 @@
 
 pub mod dhcp;
 pub mod dns;
+pub mod frame;
 pub mod ipxe;
 pub mod pcap;
 pub mod range;

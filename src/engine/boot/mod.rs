@@ -1,4 +1,8 @@
 //! What a machine is to boot, and by which rule.
 
+pub mod decide;
 pub mod loader;
+pub mod script;
 pub mod url;
+
+pub use decide::{Decision, Outcome, Request, Rule, decide};

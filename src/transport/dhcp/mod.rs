@@ -1,5 +1,16 @@
 //! DHCP on raw sockets.
 
+mod counters;
+mod frame;
 pub mod handle;
+mod limiter;
+mod links;
+mod probes;
+mod raw;
+mod shadow;
+mod task;
+mod witness;
 
+pub use counters::DhcpCounters;
 pub use handle::{Command, Handle, NotRunning, Rogue};
+pub use task::{Dhcp, DhcpError};

@@ -1,1 +1,7 @@
 //! HTTP listeners and file streams.
+
+pub mod file;
+pub mod listener;
+
+pub use file::{ImageRoot, OpenError, OpenedFile};
+pub use listener::{Http, HttpCounters, Peer};

@@ -90,3 +90,9 @@ const NAMES: [(u8, &str); 36] = [
     (IPXE, "ipxe"),
     (0, "pad"),
 ];
+
+/// A message type as people write it: `DISCOVER`.
+#[must_use]
+pub fn kind(kind: dhcproto::v4::MessageType) -> String {
+    format!("{kind:?}").to_uppercase()
+}

@@ -1,0 +1,92 @@
+//! What handlers may reach, and the one way in which they change declared state.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tokio::sync::watch;
+
+use crate::api::problem::Problem;
+use crate::base::Timestamp;
+use crate::model::validate::validate;
+use crate::model::{Change, ChangeSet, Inventory, Revision, Snapshot, SnapshotCell};
+use crate::store::{Store, StoreError};
+use crate::transport::dhcp::Handle;
+
+/// How often a change is planned again because somebody else was faster.
+const TRIES_MAX: usize = 16;
+
+/// How long a handler waits until its change can be read. Compiling 100,000 nodes takes below a second.
+const PUBLISH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What handlers may reach. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    pub snapshot: Arc<SnapshotCell>,
+    /// Rises when a revision can be read.
+    pub published: watch::Receiver<Revision>,
+    pub store: Store,
+    pub dhcp: Handle,
+    pub started: Timestamp,
+}
+
+impl Context {
+    /// Plans a change on the current snapshot, checks it, commits it, and waits until it can be read.
+    /// Planned again if somebody else commits in between. No changes: nothing is committed.
+    ///
+    /// # Errors
+    /// The plan refuses, the result would make no sense (all problems that the change causes), or the store
+    /// cannot take it. Nothing is applied then.
+    pub async fn change(
+        &self,
+        mut plan: impl FnMut(&Snapshot) -> Result<Vec<Change>, Problem>,
+    ) -> Result<Arc<Snapshot>, Problem> {
+        let mut published = self.published.clone();
+        for _ in 0..TRIES_MAX {
+            let snapshot = self.snapshot.load();
+            let changes = plan(&snapshot)?;
+            if changes.is_empty() {
+                return Ok(snapshot);
+            }
+            check(&snapshot, &changes)?;
+            match self.store.commit(ChangeSet { base: snapshot.revision, changes }).await {
+                Ok(revision) => return self.readable(revision).await,
+                Err(StoreError::Conflict { current, .. }) => {
+                    // Plan on what won, once it can be read.
+                    let newer = published.wait_for(|revision| revision.0 >= current);
+                    let _ = tokio::time::timeout(PUBLISH_PATIENCE, newer).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Problem::conflict(
+            "others change the inventory faster than this change can be planned; try again",
+        ))
+    }
+
+    async fn readable(&self, wanted: Revision) -> Result<Arc<Snapshot>, Problem> {
+        let mut published = self.published.clone();
+        match tokio::time::timeout(PUBLISH_PATIENCE, published.wait_for(|revision| *revision >= wanted)).await
+        {
+            Ok(Ok(_)) => Ok(self.snapshot.load()),
+            Ok(Err(_)) | Err(_) => {
+                let detail = format!("the change is stored as revision {}, but not yet in use", wanted.0);
+                Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail))
+            }
+        }
+    }
+}
+
+/// Refuses a change that causes problems. Problems that were there before do not block repairing others.
+fn check(snapshot: &Snapshot, changes: &[Change]) -> Result<(), Problem> {
+    let mut next = Inventory::clone(&snapshot.inventory);
+    changes.iter().for_each(|change| next.apply(change));
+    let after = validate(&next, &snapshot.site);
+    if after.is_empty() {
+        return Ok(());
+    }
+    let before: BTreeSet<_> = validate(&snapshot.inventory, &snapshot.site).into_iter().collect();
+    let caused: Vec<_> = after.into_iter().filter(|problem| !before.contains(problem)).collect();
+    if caused.is_empty() { Ok(()) } else { Err(Problem::invalid(&caused)) }
+}

@@ -1,0 +1,116 @@
+//! What goes wrong, in the form clients read (RFC 9457). The public text names field and place; causes go to
+//! the log.
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::store::StoreError;
+
+/// A refusal. One cause, or several problems with their fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: String,
+    pub status: u16,
+    pub detail: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<FieldProblem>,
+}
+
+/// One field's problem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldProblem {
+    /// What it is about, such as `node nid001`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subject: String,
+    pub field: String,
+    pub text: String,
+    /// Line of the document, from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+}
+
+impl Problem {
+    #[must_use]
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
+        Problem {
+            kind: "about:blank".to_owned(),
+            title: status.canonical_reason().unwrap_or("error").to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            problems: Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn bad_request(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    #[must_use]
+    pub fn not_found(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    #[must_use]
+    pub fn conflict(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::CONFLICT, detail)
+    }
+
+    /// A field whose value cannot be.
+    #[must_use]
+    pub fn field(field: impl Into<String>, text: impl Into<String>) -> Problem {
+        let (field, text) = (field.into(), text.into());
+        let detail = format!("{field}: {text}");
+        let problems = vec![FieldProblem { subject: String::new(), field, text, line: None }];
+        Problem { problems, ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+    }
+
+    /// A change that would break declared state.
+    #[must_use]
+    pub fn invalid(found: &[crate::model::validate::Problem]) -> Problem {
+        let problems = found
+            .iter()
+            .take(crate::base::limits::PROBLEMS_MAX)
+            .map(|problem| FieldProblem {
+                subject: problem.subject.to_string(),
+                field: problem.field.clone(),
+                text: problem.text.clone(),
+                line: None,
+            })
+            .collect();
+        let detail = match found {
+            [one] => one.to_string(),
+            _ => format!("{} problems; nothing was changed", found.len()),
+        };
+        Problem { problems, ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        let status = match &error {
+            StoreError::Conflict { .. } => StatusCode::CONFLICT,
+            StoreError::Full => StatusCode::INSUFFICIENT_STORAGE,
+            StoreError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            StoreError::Corrupt(_)
+            | StoreError::Schema { .. }
+            | StoreError::Io { .. }
+            | StoreError::Closed => {
+                tracing::error!(%error, "a request failed in the store");
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Problem::new(status, error.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).expect("a problem holds only text and numbers");
+        (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+    }
+}

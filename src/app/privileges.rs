@@ -1,0 +1,44 @@
+//! Gives up every privilege that the daemon does not need, before it opens a socket or starts a thread.
+
+use caps::{CapSet, Capability, CapsHashSet};
+
+/// What binding low ports and raw sockets takes.
+const ALWAYS: [Capability; 2] = [Capability::CAP_NET_RAW, Capability::CAP_NET_BIND_SERVICE];
+
+/// Says which privilege could not be given up.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot give up capabilities ({set})")]
+pub struct PrivilegeError {
+    set: &'static str,
+    #[source]
+    source: caps::errors::CapsError,
+}
+
+/// Keeps NET_RAW, NET_BIND_SERVICE and, if the head configures links, NET_ADMIN, as far as the process has
+/// them, and drops all others for good. Must run while the process has one thread: capabilities are a
+/// property of threads, and new ones inherit them.
+///
+/// # Errors
+/// The kernel refuses; the daemon must not go on with more than it asked for.
+pub fn restrict(configures_links: bool) -> Result<CapsHashSet, PrivilegeError> {
+    let mut wanted: CapsHashSet = ALWAYS.into();
+    if configures_links {
+        wanted.insert(Capability::CAP_NET_ADMIN);
+    }
+    let has = caps::read(None, CapSet::Permitted).map_err(fail("permitted"))?;
+    let kept: CapsHashSet = has.intersection(&wanted).copied().collect();
+    if has.contains(&Capability::CAP_SETPCAP) {
+        for capability in caps::read(None, CapSet::Bounding).map_err(fail("bounding"))?.difference(&kept) {
+            caps::drop(None, CapSet::Bounding, *capability).map_err(fail("bounding"))?;
+        }
+    }
+    caps::clear(None, CapSet::Ambient).map_err(fail("ambient"))?;
+    caps::set(None, CapSet::Effective, &kept).map_err(fail("effective"))?;
+    caps::set(None, CapSet::Permitted, &kept).map_err(fail("permitted"))?;
+    caps::set(None, CapSet::Inheritable, &CapsHashSet::new()).map_err(fail("inheritable"))?;
+    Ok(kept)
+}
+
+fn fail(set: &'static str) -> impl Fn(caps::errors::CapsError) -> PrivilegeError {
+    move |source| PrivilegeError { set, source }
+}

@@ -1,0 +1,201 @@
+//! The boot decision: machine to target, with the rule that won.
+//!
+//! Order: the node's policy; one-shot before lasting; and among either MAC, node, group (by priority, then
+//! name), role, default. A machine that nobody declared is decided by its MAC, then by its network's policy.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use crate::base::{GroupName, Mac, NetworkName, ProfileName, Uuid};
+use crate::model::profile::{AssignmentKey, Boot};
+use crate::model::snapshot::Machine;
+use crate::model::{Arch, Assignment, BootPolicy, BootTarget, Node, Selector, Snapshot, UnknownPolicy};
+
+/// What is known about the machine that asks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    pub mac: Option<Mac>,
+    /// The machine's own address, by which its network and, without a MAC, its node are found.
+    pub address: Option<Ipv4Addr>,
+    pub uuid: Option<Uuid>,
+    pub arch: Option<Arch>,
+    /// How often the machine has asked in this boot.
+    pub attempt: u32,
+}
+
+/// The answer and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    pub node: Option<Arc<Node>>,
+    pub outcome: Outcome,
+    pub rule: Rule,
+    /// The one-shot assignment that this answer uses up.
+    pub consumes: Option<AssignmentKey>,
+}
+
+/// What the machine is to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    Boot(BootTarget),
+    /// Wait and ask again: somebody has yet to decide.
+    Hold,
+    /// Not ours to boot: the answer is an error, so that the machine goes on by itself.
+    Refuse,
+}
+
+/// The rule that decided.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Rule {
+    /// The node's switch.
+    Policy(BootPolicy),
+    /// An assignment, and the profile it names.
+    Assignment { key: AssignmentKey, profile: Option<ProfileName> },
+    /// A declared node to which nothing is assigned.
+    NothingAssigned,
+    /// An assignment names a profile that is gone.
+    ProfileMissing { key: AssignmentKey, profile: ProfileName },
+    /// An undeclared machine on this network.
+    Unknown { network: NetworkName, policy: UnknownPolicy },
+    /// An undeclared machine on no network of ours.
+    Stranger,
+    /// The machine is a BMC.
+    Bmc,
+}
+
+/// The profile that undeclared machines boot under the policy `discover`.
+pub const DISCOVER_PROFILE: &str = "discover";
+
+/// Decides what a machine boots.
+#[must_use]
+pub fn decide(snapshot: &Snapshot, request: &Request) -> Decision {
+    let machine = request
+        .mac
+        .and_then(|mac| snapshot.by_mac(mac))
+        .or_else(|| request.address.filter(|_| request.mac.is_none()).and_then(|ip| snapshot.by_address(ip)));
+    match machine {
+        Some(Machine::Node { node, .. }) => decide_node(snapshot, request, node),
+        Some(Machine::Bmc(_)) => Decision::plain(None, Outcome::Refuse, Rule::Bmc),
+        None => decide_unknown(snapshot, request),
+    }
+}
+
+fn decide_node(snapshot: &Snapshot, request: &Request, node: &Arc<Node>) -> Decision {
+    let some = Some(Arc::clone(node));
+    match node.policy {
+        BootPolicy::Serve => {}
+        BootPolicy::Ignore => return Decision::plain(some, Outcome::Refuse, Rule::Policy(node.policy)),
+        BootPolicy::LocalDisk => {
+            let outcome = Outcome::Boot(BootTarget::LocalDisk);
+            return Decision::plain(some, outcome, Rule::Policy(node.policy));
+        }
+    }
+    let mut selectors: Vec<Selector> = request.mac.map(Selector::Mac).into_iter().collect();
+    selectors.push(Selector::Node(node.id));
+    selectors.extend(groups_by_rank(snapshot, node).into_iter().map(Selector::Group));
+    selectors.extend(node.role.as_ref().map(|role| Selector::Role(role.to_ascii_lowercase())));
+    selectors.push(Selector::Default);
+    match find_assignment(snapshot, &selectors) {
+        Some(assignment) => decide_assigned(snapshot, some, assignment),
+        None => Decision::plain(some, Outcome::Hold, Rule::NothingAssigned),
+    }
+}
+
+fn decide_unknown(snapshot: &Snapshot, request: &Request) -> Decision {
+    let selector: Vec<Selector> = request.mac.map(Selector::Mac).into_iter().collect();
+    if let Some(assignment) = find_assignment(snapshot, &selector) {
+        return decide_assigned(snapshot, None, assignment);
+    }
+    let Some(network) = request.address.and_then(|address| snapshot.site.network_of(address)) else {
+        return Decision::plain(None, Outcome::Hold, Rule::Stranger);
+    };
+    let profile = match &network.unknown {
+        UnknownPolicy::Hold | UnknownPolicy::Ignore => None,
+        UnknownPolicy::Discover => snapshot.inventory.profiles.get(DISCOVER_PROFILE),
+        UnknownPolicy::Boot(name) => snapshot.inventory.profiles.get(name),
+    };
+    let outcome = match (&network.unknown, profile) {
+        (UnknownPolicy::Ignore, _) => Outcome::Refuse,
+        (_, Some(profile)) => Outcome::Boot(profile.target.clone()),
+        // A policy whose profile is not there yet waits for it, like `hold`.
+        (UnknownPolicy::Hold | UnknownPolicy::Discover | UnknownPolicy::Boot(_), None) => Outcome::Hold,
+    };
+    let rule = Rule::Unknown { network: network.name.clone(), policy: network.unknown.clone() };
+    Decision::plain(None, outcome, rule)
+}
+
+/// The node's groups, the one that counts most first.
+#[must_use]
+pub fn groups_by_rank(snapshot: &Snapshot, node: &Node) -> Vec<GroupName> {
+    let mut groups: Vec<GroupName> = node.groups.iter().cloned().collect();
+    let priority = |name: &GroupName| snapshot.inventory.groups.get(name).map_or(0, |group| group.priority);
+    groups.sort_by_key(|name| (std::cmp::Reverse(priority(name)), name.clone()));
+    groups
+}
+
+/// The first assignment: one-shots of any selector before lasting ones of any.
+fn find_assignment<'a>(snapshot: &'a Snapshot, selectors: &[Selector]) -> Option<&'a Arc<Assignment>> {
+    [false, true].into_iter().find_map(|lasting| {
+        selectors.iter().find_map(|selector| {
+            snapshot.inventory.assignments.get(&AssignmentKey { selector: selector.clone(), lasting })
+        })
+    })
+}
+
+fn decide_assigned(snapshot: &Snapshot, node: Option<Arc<Node>>, assignment: &Assignment) -> Decision {
+    let key = assignment.key();
+    let (target, profile) = match &assignment.boot {
+        Boot::Target(target) => (target, None),
+        Boot::Profile(name) => match snapshot.inventory.profiles.get(name) {
+            Some(profile) => (&profile.target, Some(name.clone())),
+            None => {
+                let rule = Rule::ProfileMissing { key, profile: name.clone() };
+                return Decision::plain(node, Outcome::Hold, rule);
+            }
+        },
+    };
+    let consumes = assignment.once.then(|| key.clone());
+    Decision {
+        node,
+        outcome: Outcome::Boot(target.clone()),
+        rule: Rule::Assignment { key, profile },
+        consumes,
+    }
+}
+
+impl Decision {
+    fn plain(node: Option<Arc<Node>>, outcome: Outcome, rule: Rule) -> Decision {
+        Decision { node, outcome, rule, consumes: None }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rule::Policy(policy) => write!(f, "the node's policy is {}", policy.as_str()),
+            Rule::Assignment { key, profile } => {
+                let once = if key.lasting { "" } else { "one-shot " };
+                write!(f, "{once}assignment for {}", key.selector)?;
+                profile.as_ref().map_or(Ok(()), |profile| write!(f, ", profile {profile}"))
+            }
+            Rule::NothingAssigned => {
+                f.write_str("nothing is assigned to the node, its groups, its role or all")
+            }
+            Rule::ProfileMissing { key, profile } => {
+                write!(
+                    f,
+                    "the assignment for {} names the profile {profile}, which is not there",
+                    key.selector
+                )
+            }
+            Rule::Unknown { network, policy } => {
+                write!(f, "undeclared machine on network {network}, whose policy is {policy}")
+            }
+            Rule::Stranger => f.write_str("undeclared machine on no network of this head"),
+            Rule::Bmc => f.write_str("this address belongs to a BMC"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

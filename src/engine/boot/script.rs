@@ -1,0 +1,165 @@
+//! Boot decision to iPXE script. Every script ends in an explicit step: iPXE tries the next device when a
+//! script merely returns, and the machine would be gone.
+
+use std::net::Ipv4Addr;
+
+use crate::base::Mac;
+use crate::engine::boot::url;
+use crate::engine::boot::{Decision, Outcome, Request};
+use crate::model::{BootTarget, Site};
+use crate::wire::ipxe::{Script, Unwritable};
+
+/// How the machine reaches the head, for URLs in its script.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reach {
+    pub head: Ipv4Addr,
+    pub port: u16,
+}
+
+impl Reach {
+    fn base(self) -> String {
+        format!("http://{}:{}", self.head, self.port)
+    }
+}
+
+/// First pause before a machine asks again, in seconds; doubles up to `PAUSE_MAX_S`.
+const PAUSE_S: u32 = 2;
+
+/// Longest pause: a node that waits to be declared is up within half a minute of it.
+const PAUSE_MAX_S: u32 = 30;
+
+/// Renders the script for a decision. None: the machine gets an HTTP error instead, so that it goes on to
+/// its next boot device by itself.
+///
+/// # Errors
+/// The target holds text that iPXE cannot carry.
+pub fn render(
+    decision: &Decision,
+    request: &Request,
+    site: &Site,
+    reach: Reach,
+) -> Result<Option<String>, Unwritable> {
+    let name = decision.node.as_ref().map_or("unknown machine", |node| node.name.as_str());
+    let title = format!("muster: {name}: {}", decision.rule);
+    let script = Script::default().echo(&title);
+    let rendered = match &decision.outcome {
+        Outcome::Refuse => return Ok(None),
+        Outcome::Hold => hold(script, request, reach)?,
+        Outcome::Boot(BootTarget::Script(text)) => return Ok(Some(own_script(text))),
+        Outcome::Boot(BootTarget::Chain(target)) => {
+            let script = script.with("chain --autofree", &absolute(target, reach), " || goto retry")?;
+            again(script, request, reach)?
+        }
+        Outcome::Boot(BootTarget::LocalDisk) => {
+            script.command("iseq ${platform} pcbios && sanboot --no-describe --drive 0x80 ||").command("exit")
+        }
+        Outcome::Boot(BootTarget::Linux { kernel, initrds, params }) => {
+            let line = command_line(decision, request, site, reach, params, initrds.len());
+            let kernel = format!("{} {line}", absolute(kernel, reach));
+            let mut script = script.with("kernel --name kernel", kernel.trim_end(), " || goto retry")?;
+            for (index, initrd) in initrds.iter().enumerate() {
+                let named = format!("{} {}", initrd_name(index), absolute(initrd, reach));
+                script = script.with("initrd --name", &named, " || goto retry")?;
+            }
+            again(script.command("boot || goto retry"), request, reach)?
+        }
+    };
+    Ok(Some(rendered.finish()))
+}
+
+/// A script that tells a waiting machine's console what is missing, and asks again.
+fn hold(script: Script, request: &Request, reach: Reach) -> Result<Script, Unwritable> {
+    let mac = request.mac.map_or_else(|| "unknown".to_owned(), |mac| mac.to_string());
+    let script = script.echo(&format!("muster: {mac} waits; see on the head: muster explain --mac {mac}"));
+    again(script, request, reach)
+}
+
+/// The tail that pauses and fetches the script again, more slowly each time.
+fn again(script: Script, request: &Request, reach: Reach) -> Result<Script, Unwritable> {
+    let doublings = request.attempt.min(8);
+    let pause = PAUSE_S.checked_shl(doublings).unwrap_or(PAUSE_MAX_S).clamp(PAUSE_S, PAUSE_MAX_S);
+    let attempt = request.attempt.saturating_add(1);
+    let base = match request.mac {
+        Some(mac) => url::script(reach.head, reach.port, mac),
+        // The head finds the machine by its address.
+        None => format!("{}{}?arch=${{buildarch}}&platform=${{platform}}", reach.base(), url::SCRIPT),
+    };
+    script.command(":retry").with("sleep", &pause.to_string(), "")?.with(
+        "chain --autofree --replace",
+        &format!("{base}&try={attempt}"),
+        " || goto retry",
+    )
+}
+
+/// A path below the image root becomes a URL; URLs stay.
+fn absolute(target: &str, reach: Reach) -> String {
+    if target.contains("://") || target.starts_with("${") {
+        target.to_owned()
+    } else {
+        format!("{}{}/{}", reach.base(), url::IMAGES, target.trim_start_matches('/'))
+    }
+}
+
+/// EFI kernels find an initrd by its iPXE name on the command line; all builds since 2019 know names.
+fn initrd_name(index: usize) -> String {
+    if index == 0 { "initrd".to_owned() } else { format!("initrd{index}") }
+}
+
+/// The kernel's parameters: the site's, the target's with its placeholders filled in, then what the boot
+/// needs unless it is there already.
+fn command_line(
+    decision: &Decision,
+    request: &Request,
+    site: &Site,
+    reach: Reach,
+    params: &str,
+    initrds: usize,
+) -> String {
+    let name = decision.node.as_ref().map_or("", |node| node.name.as_str());
+    let filled = params
+        .replace("{head}", &reach.head.to_string())
+        .replace("{http}", &reach.base())
+        .replace("{images}", &format!("{}{}", reach.base(), url::IMAGES))
+        .replace("{name}", name);
+    let mut words: Vec<String> = (0..initrds).map(|index| format!("initrd={}", initrd_name(index))).collect();
+    if filled.split(' ').any(|word| word.starts_with("initrd=")) {
+        words.clear();
+    }
+    words.extend([site.kernel_params.clone(), filled]);
+    let line = words.join(" ");
+    let bootif = request.mac.filter(|_| !line.split(' ').any(|word| word.starts_with("BOOTIF=")));
+    let line = format!("{line}{}", bootif.map(boot_interface).unwrap_or_default());
+    line.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Tells the initrd by which port the machine booted (pxelinux's convention: hardware type, then address).
+fn boot_interface(mac: Mac) -> String {
+    format!(" BOOTIF=01-{}", mac.hyphenated())
+}
+
+/// A script of the site is sent as it is, with the first line iPXE needs.
+fn own_script(text: &str) -> String {
+    let head = if text.starts_with("#!ipxe") { "" } else { "#!ipxe\n" };
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    format!("{head}{text}{end}")
+}
+
+/// The constant script behind `/boot.ipxe`: finds the machine's address and asks for its own script.
+#[must_use]
+pub fn entry(reach: Reach) -> String {
+    let base = format!("{}{}", reach.base(), url::SCRIPT);
+    let query = "mac=${netX/mac:hexhyp}&uuid=${uuid}&arch=${buildarch}&platform=${platform}";
+    format!(
+        "#!ipxe\n\
+         isset ${{netX/ip}} || dhcp || goto retry\n\
+         chain --autofree --replace {base}?{query} || goto retry\n\
+         :retry\n\
+         echo muster: the head does not answer, trying again\n\
+         sleep 5\n\
+         isset ${{netX/ip}} || dhcp ||\n\
+         chain --autofree --replace {base}?{query} || goto retry\n"
+    )
+}
+
+#[cfg(test)]
+mod tests;

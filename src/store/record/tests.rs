@@ -1,0 +1,55 @@
+use crate::model::{Assignment, Bmc, Group, Lease, Node, Profile, Sighting};
+use crate::store::StoreError;
+use crate::store::record::Record;
+
+/// Every record that version 1 ever wrote must load for ever, and be written the same. Do not change these
+/// lines: if one fails, the new code is wrong or a new version is due.
+const NODE: &str = r#"{"id":7,"name":"nid007","xname":"x1000c0s0b0n0","nid":7,"uuid":"11223344-5566-7788-99aa-bbccddeeff00","arch":"x86_64","role":"Compute","groups":["compute","rack1"],"interfaces":[{"name":"management","mac":"00:00:5e:00:53:07","addresses":["192.0.2.7"]}],"bmc":"bmc007","policy":"local","loader":"ipxe-amd64.efi","annotations":{"k":"v"}}"#;
+const SMALL_NODE: &str =
+    r#"{"id":8,"name":"nid008","interfaces":[{"mac":"00:00:5e:00:53:08","addresses":[]}],"policy":"serve"}"#;
+const BMC: &str = r#"{"name":"bmc007","xname":"x1000c0s0b0","mac":"00:00:5e:00:53:b7","address":"192.0.2.107","fqdn":"bmc007.example","annotations":{}}"#;
+const GROUP: &str =
+    r#"{"name":"compute","description":"all of them","priority":-3,"loader":null,"annotations":{}}"#;
+const PROFILE: &str = r#"{"name":"rescue","description":"","target":{"linux":{"kernel":"k","initrds":["a","b"],"params":"quiet"}}}"#;
+const LOCAL: &str = r#"{"name":"disk","description":"","target":"local_disk"}"#;
+const ASSIGNMENTS: [&str; 5] = [
+    r#"{"selector":{"mac":"00:00:5e:00:53:07"},"once":true,"boot":{"profile":"rescue"}}"#,
+    r#"{"selector":{"node":7},"once":false,"boot":{"target":{"script":"echo"}}}"#,
+    r#"{"selector":{"group":"compute"},"once":false,"boot":{"target":{"chain":"http://192.0.2.1/x"}}}"#,
+    r#"{"selector":{"role":"compute"},"once":false,"boot":{"profile":"rescue"}}"#,
+    r#"{"selector":"default","once":false,"boot":{"profile":"rescue"}}"#,
+];
+const LEASE: &str = r#"{"address":"192.0.2.200","mac":"00:00:5e:00:53:99","client_id":null,"network":"boot","state":"bound","starts":1,"expires":2,"host_name":"x"}"#;
+const IPOIB_LEASE: &str = r#"{"address":"192.0.2.201","mac":null,"client_id":[255,0,1],"network":"boot","state":"declined","starts":1,"expires":2,"host_name":null}"#;
+const SIGHTING: &str = r#"{"mac":"00:00:5e:00:53:99","first":1,"last":2,"requests":3,"network":"boot","vendor_class":"PXEClient","arch":"arm64","firmware":"UEFI HTTP","uuid":null,"circuit":"eth7","host_name":null}"#;
+
+fn check<R: Record>(json: &str) {
+    let octets = [&[1], json.as_bytes()].concat();
+    let value = R::parse(&octets).unwrap_or_else(|error| panic!("{json}: {error}"));
+    assert_eq!(String::from_utf8(value.emit()[1..].to_vec()).unwrap(), json);
+}
+
+#[test]
+fn every_record_of_version_1_loads_and_is_written_alike() {
+    check::<Node>(NODE);
+    check::<Node>(SMALL_NODE);
+    check::<Bmc>(BMC);
+    check::<Group>(GROUP);
+    check::<Profile>(PROFILE);
+    check::<Profile>(LOCAL);
+    ASSIGNMENTS.iter().for_each(|json| check::<Assignment>(json));
+    check::<Lease>(LEASE);
+    check::<Lease>(IPOIB_LEASE);
+    check::<Sighting>(SIGHTING);
+}
+
+#[test]
+fn newer_and_damaged_records_are_told_apart() {
+    let newer = [&[2], NODE.as_bytes()].concat();
+    assert!(matches!(Node::parse(&newer), Err(StoreError::Schema { kind: "node", found: 2, known: 1 })));
+    for damaged in
+        [&b""[..], b"\x00{}", b"\x01{", b"\x01{\"name\":\"A B\",\"description\":\"\",\"priority\":0}"]
+    {
+        assert!(matches!(Group::parse(damaged), Err(StoreError::Corrupt(_))), "{damaged:?}");
+    }
+}

@@ -1,0 +1,287 @@
+//! The default backend: one redb file. A commit is one transaction with an fsync; only records that changed
+//! are written.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redb::backends::FileBackend;
+use ::redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction,
+};
+
+use crate::model::profile::AssignmentKey;
+use crate::model::{Assignment, Inventory, Node, NodeId, Revision};
+use crate::store::record::Record;
+use crate::store::{Backend, Batch, Loaded, Observation, StoreError, io_error};
+
+type Named = TableDefinition<'static, &'static str, &'static [u8]>;
+
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const NODES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("nodes");
+const BMCS: Named = TableDefinition::new("bmcs");
+const GROUPS: Named = TableDefinition::new("groups");
+const PROFILES: Named = TableDefinition::new("profiles");
+const ASSIGNMENTS: Named = TableDefinition::new("assignments");
+const LEASES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("leases");
+const SIGHTINGS: Named = TableDefinition::new("sightings");
+
+/// The layout of the tables. A file of a higher one was written by a newer muster.
+const LAYOUT: u64 = 1;
+
+/// A redb file and what is declared in it.
+pub(crate) struct RedbBackend {
+    database: Database,
+    path: PathBuf,
+    revision: Revision,
+    inventory: Inventory,
+}
+
+impl RedbBackend {
+    pub(crate) fn open(path: &Path) -> Result<RedbBackend, StoreError> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder);
+            made.map_err(|error| io_error("make", folder, &error))?;
+        }
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path).map_err(|error| io_error("open", path, &error))?;
+        let database = FileBackend::new(file)
+            .and_then(|backend| Database::builder().create_with_backend(backend))
+            .map_err(|error| open_error(path, error))?;
+        Ok(RedbBackend::over(database, path))
+    }
+
+    /// A backend over an open database; the path is for messages.
+    pub(crate) fn over(database: Database, path: &Path) -> RedbBackend {
+        let (revision, inventory) = (Revision::default(), Inventory::default());
+        RedbBackend { database, path: path.to_owned(), revision, inventory }
+    }
+
+    fn fail(&self, act: &'static str, error: impl Into<::redb::Error>) -> StoreError {
+        failure(act, &self.path, error.into())
+    }
+
+    /// Makes the tables and reads them. Writing first makes sure that a damaged or read-only file is found
+    /// now and not at the first lease.
+    fn read(&self) -> Result<Loaded, StoreError> {
+        let read = |error: ::redb::Error| failure("read", &self.path, error);
+        let transaction = self.database.begin_write().map_err(|error| read(error.into()))?;
+        make_tables(&transaction).map_err(read)?;
+        transaction.commit().map_err(|error| read(error.into()))?;
+        let transaction = self.database.begin_read().map_err(|error| read(error.into()))?;
+        let mut loaded = Loaded::default();
+        let meta = transaction.open_table(META).map_err(|error| read(error.into()))?;
+        let number = |key| {
+            Ok(meta.get(key).map_err(|error: StorageError| read(error.into()))?.map(|value| value.value()))
+        };
+        let layout = number("layout")?.unwrap_or(LAYOUT);
+        if layout > LAYOUT {
+            let found = u8::try_from(layout).unwrap_or(u8::MAX);
+            return Err(StoreError::Schema { kind: "store", found, known: 1 });
+        }
+        loaded.revision = Revision(number("revision")?.unwrap_or(0));
+        loaded.inventory.next_node = number("next_node")?.unwrap_or(0);
+        let nodes = transaction.open_table(NODES).map_err(|error| read(error.into()))?;
+        for row in nodes.iter().map_err(|error| read(error.into()))? {
+            let node = Node::parse(row.map_err(|error| read(error.into()))?.1.value())?;
+            loaded.inventory.nodes.insert(node.id, Arc::new(node));
+        }
+        let leases = transaction.open_table(LEASES).map_err(|error| read(error.into()))?;
+        for row in leases.iter().map_err(|error| read(error.into()))? {
+            loaded.leases.push(Record::parse(row.map_err(|error| read(error.into()))?.1.value())?);
+        }
+        let named = |table| rows(&transaction, table, &self.path);
+        loaded.inventory.bmcs = named_map(named(BMCS)?, |bmc: &crate::model::Bmc| bmc.name.clone())?;
+        loaded.inventory.groups =
+            named_map(named(GROUPS)?, |group: &crate::model::Group| group.name.clone())?;
+        loaded.inventory.profiles = named_map(named(PROFILES)?, |p: &crate::model::Profile| p.name.clone())?;
+        loaded.inventory.assignments = named_map(named(ASSIGNMENTS)?, Assignment::key)?;
+        loaded.sightings =
+            named(SIGHTINGS)?.iter().map(|row| Record::parse(row)).collect::<Result<_, _>>()?;
+        Ok(loaded)
+    }
+
+    fn write(&self, batch: &Batch, next: &Inventory, revision: Revision) -> Result<(), ::redb::Error> {
+        let transaction = self.database.begin_write()?;
+        if !batch.sets.is_empty() {
+            write_nodes(&transaction, &self.inventory.nodes, &next.nodes)?;
+            write_named(&transaction, BMCS, &self.inventory.bmcs, &next.bmcs, ToString::to_string)?;
+            write_named(&transaction, GROUPS, &self.inventory.groups, &next.groups, ToString::to_string)?;
+            write_named(
+                &transaction,
+                PROFILES,
+                &self.inventory.profiles,
+                &next.profiles,
+                ToString::to_string,
+            )?;
+            write_named(&transaction, ASSIGNMENTS, &self.inventory.assignments, &next.assignments, row_key)?;
+            let mut meta = transaction.open_table(META)?;
+            meta.insert("revision", revision.0)?;
+            meta.insert("next_node", next.next_node)?;
+        }
+        write_observations(&transaction, &batch.observations)?;
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+impl Backend for RedbBackend {
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        let loaded = self.read()?;
+        (self.revision, self.inventory) = (loaded.revision, loaded.inventory.clone());
+        Ok(loaded)
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<Revision, StoreError> {
+        let mut next = self.inventory.clone();
+        let mut revision = self.revision;
+        for set in &batch.sets {
+            if set.base != revision {
+                return Err(StoreError::Conflict { planned: set.base.0, current: revision.0 });
+            }
+            set.changes.iter().for_each(|change| next.apply(change));
+            revision = revision.next();
+        }
+        self.write(batch, &next, revision).map_err(|error| self.fail("write", error))?;
+        (self.revision, self.inventory) = (revision, next);
+        Ok(revision)
+    }
+
+    fn foreign(&mut self, _wait: Duration) -> Result<Vec<Batch>, StoreError> {
+        Ok(Vec::new()) // one process holds the file
+    }
+}
+
+fn make_tables(transaction: &WriteTransaction) -> Result<(), ::redb::Error> {
+    for table in [BMCS, GROUPS, PROFILES, ASSIGNMENTS, SIGHTINGS] {
+        transaction.open_table(table)?;
+    }
+    transaction.open_table(NODES)?;
+    transaction.open_table(LEASES)?;
+    let mut meta = transaction.open_table(META)?;
+    if meta.get("layout")?.is_none() {
+        meta.insert("layout", LAYOUT)?;
+    }
+    Ok(())
+}
+
+fn rows(
+    transaction: &::redb::ReadTransaction,
+    table: Named,
+    path: &Path,
+) -> Result<Vec<Vec<u8>>, StoreError> {
+    let read = |error: ::redb::Error| failure("read", path, error);
+    let table = transaction.open_table(table).map_err(|error| read(error.into()))?;
+    let rows = table.iter().map_err(|error| read(error.into()))?;
+    rows.map(|row| Ok(row.map_err(|error| read(error.into()))?.1.value().to_vec())).collect()
+}
+
+fn named_map<K: Ord, V: Record>(
+    rows: Vec<Vec<u8>>,
+    key: impl Fn(&V) -> K,
+) -> Result<BTreeMap<K, Arc<V>>, StoreError> {
+    rows.iter().map(|row| V::parse(row).map(|value| (key(&value), Arc::new(value)))).collect()
+}
+
+/// Keys whose value is new or other, and keys that are gone. Shared values are the same by pointer, so an
+/// unchanged record costs one comparison.
+fn difference<'a, K: Ord, V>(
+    old: &'a BTreeMap<K, Arc<V>>,
+    new: &'a BTreeMap<K, Arc<V>>,
+) -> (Vec<(&'a K, &'a Arc<V>)>, Vec<&'a K>) {
+    let same = |key: &K, value: &Arc<V>| old.get(key).is_some_and(|known| Arc::ptr_eq(known, value));
+    let put = new.iter().filter(|(key, value)| !same(key, value)).collect();
+    let gone = old.keys().filter(|key| !new.contains_key(key)).collect();
+    (put, gone)
+}
+
+fn write_nodes(
+    transaction: &WriteTransaction,
+    old: &BTreeMap<NodeId, Arc<Node>>,
+    new: &BTreeMap<NodeId, Arc<Node>>,
+) -> Result<(), ::redb::Error> {
+    let (put, gone) = difference(old, new);
+    let mut table = transaction.open_table(NODES)?;
+    for (id, node) in put {
+        table.insert(id.0, node.emit().as_slice())?;
+    }
+    for id in gone {
+        table.remove(id.0)?;
+    }
+    Ok(())
+}
+
+fn write_named<K: Ord, V: Record>(
+    transaction: &WriteTransaction,
+    table: Named,
+    old: &BTreeMap<K, Arc<V>>,
+    new: &BTreeMap<K, Arc<V>>,
+    key: impl Fn(&K) -> String,
+) -> Result<(), ::redb::Error> {
+    let (put, gone) = difference(old, new);
+    let mut table = transaction.open_table(table)?;
+    for (name, value) in put {
+        table.insert(key(name).as_str(), value.emit().as_slice())?;
+    }
+    for name in gone {
+        table.remove(key(name).as_str())?;
+    }
+    Ok(())
+}
+
+fn row_key(key: &AssignmentKey) -> String {
+    format!("{} {}", key.selector, if key.lasting { "lasting" } else { "once" })
+}
+
+fn write_observations(
+    transaction: &WriteTransaction,
+    observations: &[Observation],
+) -> Result<(), ::redb::Error> {
+    if observations.is_empty() {
+        return Ok(());
+    }
+    let mut leases = transaction.open_table(LEASES)?;
+    let mut sightings = transaction.open_table(SIGHTINGS)?;
+    for observation in observations {
+        match observation {
+            Observation::PutLease(lease) => {
+                leases.insert(u32::from(lease.address), lease.emit().as_slice())?;
+            }
+            Observation::RemoveLease(address) => {
+                leases.remove(u32::from(*address))?;
+            }
+            Observation::PutSighting(seen) => {
+                sightings.insert(seen.mac.to_string().as_str(), seen.emit().as_slice())?;
+            }
+            Observation::RemoveSighting(mac) => {
+                sightings.remove(mac.to_string().as_str())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn open_error(path: &Path, error: DatabaseError) -> StoreError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::Io {
+            act: "lock",
+            path: path.to_owned(),
+            reason: "another process has it open; is a daemon running?".to_owned(),
+        },
+        other => failure("open", path, other.into()),
+    }
+}
+
+fn failure(act: &'static str, path: &Path, error: ::redb::Error) -> StoreError {
+    match error {
+        ::redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            StoreError::Corrupt(format!("{} is no muster store: {error}", path.display()))
+        }
+        ::redb::Error::Io(error) => io_error(act, path, &error),
+        ::redb::Error::Corrupted(why) => StoreError::Corrupt(format!("{}: {why}", path.display())),
+        other => StoreError::Io { act, path: path.to_owned(), reason: other.to_string() },
+    }
+}

@@ -1,0 +1,105 @@
+//! Address conflict detection ahead of time: free addresses are asked for by ARP before anybody wants them,
+//! so that an OFFER never waits for a probe (a server that waited 3 s made iPXE give up; RFC 5227).
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use crate::base::limits::{DECLINE_QUARANTINE, PROBE_WAIT, PROBED_STOCK};
+use crate::base::{Mac, NetworkName, Timestamp};
+use crate::model::{Lease, LeaseKey, LeaseState, LeaseTable, Network, Snapshot};
+
+/// Probes under way at a time, over all networks.
+const PROBES_MAX: usize = 16 * PROBED_STOCK;
+
+/// Probes under way.
+#[derive(Debug, Default)]
+pub(crate) struct Probes(HashMap<Ipv4Addr, (NetworkName, Timestamp)>);
+
+impl Probes {
+    /// Addresses of a network to probe now.
+    pub(crate) fn wanted(
+        &self,
+        leases: &LeaseTable,
+        network: &Network,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Vec<Ipv4Addr> {
+        if self.0.values().any(|(name, _)| *name == network.name) {
+            return Vec::new(); // one round at a time
+        }
+        leases.to_probe(network, |address| snapshot.is_reserved(address), now)
+    }
+
+    /// Notes that a probe goes out. False: one is under way, or too many are.
+    pub(crate) fn begin(&mut self, network: &NetworkName, address: Ipv4Addr, now: Timestamp) -> bool {
+        let room = self.0.len() < PROBES_MAX && !self.0.contains_key(&address);
+        if room {
+            self.0.insert(address, (network.clone(), now));
+        }
+        room
+    }
+
+    /// Puts the addresses nobody claimed in time into the stock.
+    pub(crate) fn finish(&mut self, leases: &mut LeaseTable, now: Timestamp) {
+        self.0.retain(|address, (network, begun)| {
+            let waiting = now.since(*begun) < PROBE_WAIT;
+            if !waiting {
+                leases.add_probed(network, *address, now);
+            }
+            waiting
+        });
+    }
+
+    /// Takes in a claim. Some: the address is in conflict and this is its quarantine. The former holder of a
+    /// dead lease is no conflict: it gets the address again when it asks, and nobody else does now.
+    pub(crate) fn claim(
+        &mut self,
+        leases: &LeaseTable,
+        mac: Mac,
+        address: Ipv4Addr,
+        now: Timestamp,
+    ) -> Option<Lease> {
+        let (network, _) = self.0.remove(&address)?;
+        let holder = leases.get(address);
+        if holder.is_some_and(|lease| lease.key == LeaseKey::Mac(mac)) {
+            return None;
+        }
+        Some(Lease {
+            address,
+            key: LeaseKey::Mac(mac),
+            network,
+            state: LeaseState::Declined,
+            starts: now,
+            expires: now + DECLINE_QUARANTINE,
+            host_name: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::base::limits::PROBE_WAIT;
+    use crate::base::{Mac, Millis, Timestamp};
+    use crate::model::lease_table::Choice;
+    use crate::model::network::tests::network;
+    use crate::model::{LeaseKey, LeaseState, LeaseTable, Snapshot};
+    use crate::transport::dhcp::probes::Probes;
+
+    #[test]
+    fn a_claimed_address_is_quarantined_and_a_silent_one_is_stocked() {
+        let (net, snapshot) = (network("192.0.2.10-192.0.2.11"), Snapshot::default());
+        let (mut probes, mut leases, now) = (Probes::default(), LeaseTable::default(), Timestamp(1000));
+        let wanted = probes.wanted(&leases, &net, &snapshot, now);
+        assert_eq!(wanted.len(), 2);
+        wanted.iter().for_each(|address| assert!(probes.begin(&net.name, *address, now)));
+        assert!(!probes.begin(&net.name, wanted[0], now), "one probe per address");
+        let quarantine = probes.claim(&leases, Mac([9; 6]), wanted[0], now).unwrap();
+        assert_eq!((quarantine.state, quarantine.address), (LeaseState::Declined, wanted[0]));
+        leases.apply(crate::model::lease::LeaseChange::Decline(quarantine));
+        let later = now + Millis(PROBE_WAIT.0);
+        probes.finish(&mut leases, later);
+        let key = LeaseKey::Mac(Mac([2; 6]));
+        assert_eq!(leases.pick(&net, &key, None, |_| false, later), Some((wanted[1], Choice::Probed)));
+        assert_eq!(probes.claim(&leases, Mac([9; 6]), wanted[1], later), None, "not asked for");
+    }
+}

@@ -1,0 +1,386 @@
+//! The DHCP task: one owner of leases, sightings and everything else that is observed of DHCP. Each packet is
+//! asked to the engine once; the answer is carried out here.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, watch};
+
+use crate::base::limits::{CHAIN_ONCE_SPAN, DHCP_PARKED_MAX, DHCP_QUEUE_FRAMES};
+use crate::base::{Mac, Timestamp};
+use crate::engine::dhcp::{
+    AddressRule, Answer, Ingress, Observed, Request, Route, Verdict, respond, watch as listen,
+};
+use crate::model::lease::LeaseChange;
+use crate::model::lease_table::Choice;
+use crate::model::snapshot::Machine;
+use crate::model::{DhcpMode, Lease, LeaseKey, LeaseState, LeaseTable, Revision, Sighting, SnapshotCell};
+use crate::store::{Observation, Store};
+use crate::transport::clock::now;
+use crate::transport::dhcp::counters::DhcpCounters;
+use crate::transport::dhcp::handle::{Command, Handle};
+use crate::transport::dhcp::limiter::Limiter;
+use crate::transport::dhcp::links::{Input, Links};
+use crate::transport::dhcp::probes::Probes;
+use crate::transport::dhcp::shadow::Shadow;
+use crate::transport::dhcp::witness::Witness;
+use crate::transport::tasks::Tasks;
+use crate::wire::dhcp::Message;
+
+/// How often deadlines are looked at; the finest is the ARP probe's (300 ms).
+const TICK: Duration = Duration::from_millis(50);
+
+/// Ticks between two looks at links and snapshots that nobody told us about.
+const SLOW_TICKS: u32 = 20;
+
+/// What DHCP needs to start.
+pub struct Dhcp {
+    pub snapshot: Arc<SnapshotCell>,
+    pub store: Store,
+    /// As loaded from the store.
+    pub leases: Vec<Lease>,
+    pub sightings: Vec<Sighting>,
+    /// Rises when links or addresses of the head change.
+    pub links: watch::Receiver<u64>,
+}
+
+/// Says why DHCP could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DhcpError {
+    #[error("cannot open UDP ports 67 and 4011 (another DHCP server, or CAP_NET_BIND_SERVICE missing)")]
+    Ports(#[source] std::io::Error),
+}
+
+/// A reply that is ready to go.
+struct Outgoing {
+    interface: Arc<str>,
+    source: SocketAddrV4,
+    route: Route,
+    message: Vec<u8>,
+}
+
+/// An ACK that waits for the disk: what to send and to apply once the commit is durable.
+type Parked = Pin<Box<dyn Future<Output = (bool, Outgoing, Lease)> + Send>>;
+
+struct Task {
+    snapshot: Arc<SnapshotCell>,
+    store: Store,
+    leases: LeaseTable,
+    witness: Witness,
+    probes: Probes,
+    limiter: Limiter,
+    /// When our iPXE was last handed to a machine's foreign one.
+    chained: HashMap<Mac, Timestamp>,
+    parked: FuturesUnordered<Parked>,
+    links: Links,
+    shadow: Option<Shadow>,
+    counters: Arc<DhcpCounters>,
+    seen: Revision,
+}
+
+impl Dhcp {
+    /// Starts the task. Where no network serves DHCP, it only answers questions about former leases.
+    ///
+    /// # Errors
+    /// The UDP ports cannot be had.
+    pub fn start(self, tasks: &Tasks) -> Result<(Handle, Arc<DhcpCounters>), DhcpError> {
+        let (handle, commands) = Handle::pair();
+        let (inputs, queue) = mpsc::channel(DHCP_QUEUE_FRAMES);
+        let counters = Arc::new(DhcpCounters::default());
+        let site = Arc::clone(&self.snapshot.load().site);
+        let modes = || site.networks.iter().map(|network| network.dhcp);
+        let shadow = modes()
+            .any(|mode| mode != DhcpMode::Off)
+            .then(|| Shadow::open(modes().any(|mode| mode == DhcpMode::Authoritative)))
+            .transpose()
+            .map_err(DhcpError::Ports)?;
+        let mut leases = LeaseTable::default();
+        self.leases.into_iter().for_each(|lease| leases.apply(LeaseChange::Bind(lease)));
+        let mut task = Task {
+            snapshot: self.snapshot,
+            witness: Witness::new(self.store.clone(), self.sightings),
+            store: self.store,
+            leases,
+            probes: Probes::default(),
+            limiter: Limiter::default(),
+            chained: HashMap::new(),
+            parked: FuturesUnordered::new(),
+            links: Links::new(inputs, Arc::clone(&counters), tasks.clone()),
+            shadow,
+            counters: Arc::clone(&counters),
+            seen: Revision::default(),
+        };
+        let (stop, changes) = (tasks.token(), self.links);
+        tasks.spawn("dhcp", async move {
+            tokio::select! {
+                () = task.run(queue, commands, changes) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        Ok((handle, counters))
+    }
+}
+
+impl Task {
+    async fn run(
+        &mut self,
+        mut queue: mpsc::Receiver<Input>,
+        mut commands: mpsc::Receiver<Command>,
+        mut changes: watch::Receiver<u64>,
+    ) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut count = 0_u32;
+        self.refresh();
+        loop {
+            // Every branch is cancel-safe: channels, the stream of parked replies, an interval.
+            tokio::select! {
+                input = queue.recv() => match input {
+                    Some(input) => self.take(input),
+                    None => return,
+                },
+                Some((durable, outgoing, lease)) = self.parked.next(), if !self.parked.is_empty() => {
+                    self.unpark(durable, &outgoing, lease);
+                }
+                Some(command) = commands.recv() => self.answer(command),
+                Ok(()) = changes.changed() => self.refresh(),
+                _ = ticks.tick() => {
+                    count = count.wrapping_add(1);
+                    self.tick(count.is_multiple_of(SLOW_TICKS));
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Packet { ingress, payload } => self.packet(ingress, &payload),
+            Input::Claim { mac, address } => self.claim(mac, address),
+            Input::Lost(name) => self.links.close(&name),
+        }
+    }
+
+    fn packet(&mut self, ingress: Ingress, payload: &[u8]) {
+        let now = now();
+        let message = match Message::parse(payload) {
+            Ok(message) => message,
+            Err(error) => {
+                self.counters.malformed.raise();
+                tracing::debug!(source = %ingress.source, %error, "no DHCP message");
+                return;
+            }
+        };
+        let snapshot = self.snapshot.load();
+        if !message.request {
+            if let Some(foreign) = listen(&message, &ingress, &snapshot) {
+                self.witness.foreign(foreign, now);
+            }
+            return;
+        }
+        self.counters.requests.raise();
+        let request = Request::new(message, ingress);
+        if request.mac.is_some_and(|mac| !self.limiter.allows(mac, now)) {
+            self.counters.rate_limited.raise();
+            return;
+        }
+        let chained = request.mac.and_then(|mac| self.chained.get(&mac).copied());
+        let answer = respond(&request, &snapshot, &Observed { leases: &self.leases, chained }, now);
+        if let Some(mac) = request.mac.filter(|_| answer.chained) {
+            self.chained.insert(mac, now);
+        }
+        self.carry_out(&request, answer, now);
+    }
+
+    fn carry_out(&mut self, request: &Request, answer: Answer, now: Timestamp) {
+        let (mac, explanation) = (request.mac, &answer.explanation);
+        if let Some(seen) = answer.sighting {
+            self.witness.sighting(seen, now);
+        }
+        if let Some((address, AddressRule::Pool(Choice::Unprobed))) = explanation.address {
+            let network = explanation.network.as_ref().map(|(name, _)| name.clone());
+            self.probe_offered(network.as_ref(), address, now);
+        }
+        let outgoing = match answer.verdict {
+            Verdict::Silence(reason) => {
+                self.counters.silent(reason);
+                tracing::debug!(mac = mac.map(tracing::field::display), reason = reason.name(), "no answer");
+                None
+            }
+            Verdict::Reply { message, route, source } => {
+                let reply = explanation.reply.map(crate::wire::dhcp::code::kind);
+                let address = explanation.address.map(|(address, _)| tracing::field::display(address));
+                let (mac, stage) = (mac.map(tracing::field::display), request.stage.as_str());
+                tracing::info!(mac, address, stage, reply, "dhcp");
+                Some(Outgoing { interface: Arc::clone(&request.ingress.interface), source, route, message })
+            }
+        };
+        match (answer.lease, outgoing) {
+            (Some(LeaseChange::Bind(lease)), Some(outgoing)) => self.park(lease, outgoing),
+            (change, outgoing) => {
+                if let Some(change) = change {
+                    self.apply(change);
+                }
+                if let Some(outgoing) = outgoing {
+                    self.send(&outgoing);
+                }
+            }
+        }
+    }
+
+    /// Reserves the address, asks for durability, and keeps the ACK until it is there.
+    fn park(&mut self, lease: Lease, outgoing: Outgoing) {
+        let promised = (self.parked.len() < DHCP_PARKED_MAX)
+            .then(|| self.store.observe(vec![Observation::PutLease(lease.clone())]));
+        let Some(Ok(durable)) = promised else {
+            self.counters.unpromised.raise();
+            return;
+        };
+        let live = self.leases.get(lease.address).is_some_and(|known| known.state == LeaseState::Bound);
+        if !live {
+            self.leases.apply(LeaseChange::Hold(Lease { state: LeaseState::Held, ..lease.clone() }));
+        }
+        self.parked.push(Box::pin(async move {
+            let durable = matches!(durable.await, Ok(Ok(())));
+            (durable, outgoing, lease)
+        }));
+    }
+
+    fn unpark(&mut self, durable: bool, outgoing: &Outgoing, lease: Lease) {
+        if durable {
+            self.leases.apply(LeaseChange::Bind(lease));
+            self.send(outgoing);
+        } else {
+            self.counters.unpromised.raise();
+        }
+    }
+
+    /// Applies a change that nobody waits for, and has it written down.
+    fn apply(&mut self, change: LeaseChange) {
+        let address = match &change {
+            LeaseChange::Hold(_) | LeaseChange::Forget(_) => None,
+            LeaseChange::Bind(lease) | LeaseChange::Decline(lease) => Some(lease.address),
+            LeaseChange::Release(address) => Some(*address),
+        };
+        self.leases.apply(change);
+        if let Some(lease) = address.and_then(|address| self.leases.get(address)) {
+            // A full queue costs a quarantine or a release after a power loss, nothing that was promised.
+            let _ = self.store.observe(vec![Observation::PutLease(lease.clone())]);
+        }
+    }
+
+    fn send(&self, outgoing: &Outgoing) {
+        let Outgoing { interface, source, route, message } = outgoing;
+        let sent = match route {
+            Route::Broadcast => {
+                let to = SocketAddrV4::new(Ipv4Addr::BROADCAST, 68);
+                self.links.send(interface, *source, (Mac::BROADCAST, to), message)
+            }
+            Route::Unicast { mac, address, port } => {
+                self.links.send(interface, *source, (*mac, SocketAddrV4::new(*address, *port)), message)
+            }
+            Route::Routed(to) => match &self.shadow {
+                Some(shadow) => shadow.send(*source, *to, message),
+                None => Err(std::io::ErrorKind::NotConnected.into()),
+            },
+        };
+        match sent {
+            Ok(()) => self.counters.replies.raise(),
+            Err(error) => {
+                self.counters.send_failures.raise();
+                tracing::debug!(%interface, ?route, %error, "a reply could not be sent");
+            }
+        }
+    }
+
+    /// An address was claimed on the wire: a conflict if we were about to give it to somebody else.
+    fn claim(&mut self, mac: Mac, address: Ipv4Addr) {
+        let now = now();
+        let Some(quarantine) = self.probes.claim(&self.leases, mac, address, now) else { return };
+        self.counters.conflicts.raise();
+        tracing::warn!(%address, %mac, "address is in use by somebody; not given out for now");
+        self.apply(LeaseChange::Decline(quarantine));
+    }
+
+    fn probe_offered(
+        &mut self,
+        network: Option<&crate::base::NetworkName>,
+        address: Ipv4Addr,
+        now: Timestamp,
+    ) {
+        let snapshot = self.snapshot.load();
+        let network = network.and_then(|name| snapshot.site.network(name));
+        if let Some((name, interface)) = network.and_then(|net| Some((&net.name, net.interface.as_ref()?)))
+            && self.probes.begin(name, address, now)
+        {
+            // An unsent probe shows nothing; the address is as good as unprobed.
+            let _ = self.links.probe(interface, address);
+        }
+    }
+
+    fn refresh(&mut self) {
+        self.links.refresh(&self.snapshot.load().site);
+    }
+
+    fn tick(&mut self, slow: bool) {
+        let now = now();
+        self.probes.finish(&mut self.leases, now);
+        let snapshot = self.snapshot.load();
+        for network in &snapshot.site.networks {
+            let Some(interface) = network.interface.as_deref().filter(|name| self.links.is_open(name)) else {
+                continue;
+            };
+            if network.dhcp != DhcpMode::Authoritative {
+                continue;
+            }
+            for address in self.probes.wanted(&self.leases, network, &snapshot, now) {
+                if self.probes.begin(&network.name, address, now) {
+                    let _ = self.links.probe(interface, address);
+                }
+            }
+        }
+        if slow {
+            self.links.count_drops();
+            self.chained.retain(|_, chained| now.since(*chained) < CHAIN_ONCE_SPAN);
+            self.refresh();
+        }
+        if snapshot.revision != self.seen {
+            self.seen = snapshot.revision;
+            self.witness.forget_declared(&snapshot);
+        }
+    }
+
+    fn answer(&mut self, command: Command) {
+        // Whoever asked may be gone; that is its business.
+        match command {
+            Command::Leases(reply) => drop(reply.send(self.leases.iter().cloned().collect())),
+            Command::Sightings(reply) => drop(reply.send(self.witness.sightings())),
+            Command::Rogues(reply) => drop(reply.send(self.witness.rogues())),
+            Command::WhoHas(address, reply) => drop(reply.send(self.who_has(address))),
+            Command::Free(address, reply) => {
+                let there = self.leases.get(address).is_some_and(|lease| lease.state != LeaseState::Released);
+                if there {
+                    self.apply(LeaseChange::Release(address));
+                }
+                let _ = reply.send(there);
+            }
+        }
+    }
+
+    fn who_has(&self, address: Ipv4Addr) -> Option<Mac> {
+        let leased =
+            self.leases.get(address).filter(|lease| lease.is_live(now())).and_then(|lease| match lease.key {
+                LeaseKey::Mac(mac) => Some(mac),
+                LeaseKey::ClientId(_) => None,
+            });
+        leased.or_else(|| match self.snapshot.load().by_address(address)? {
+            Machine::Node { interface, .. } => Some(interface.mac),
+            Machine::Bmc(bmc) => bmc.mac,
+        })
+    }
+}

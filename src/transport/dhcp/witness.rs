@@ -1,0 +1,92 @@
+//! Who else is on the wire: undeclared machines and other DHCP servers. What the operator must hear is logged
+//! once; what must survive is written down now and then.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
+
+use crate::base::limits::{ROGUES_MAX, SIGHTING_WRITE_SPAN, SIGHTINGS_MAX};
+use crate::base::{Mac, NetworkName, Timestamp};
+use crate::engine::dhcp::Foreign;
+use crate::model::sighting::SightingTable;
+use crate::model::{Sighting, Snapshot};
+use crate::store::{Observation, Store};
+use crate::transport::dhcp::handle::Rogue;
+
+/// Sightings and rogue servers.
+pub(crate) struct Witness {
+    store: Store,
+    sightings: SightingTable,
+    /// When a machine's sighting was last written.
+    written: HashMap<Mac, Timestamp>,
+    rogues: BTreeMap<(NetworkName, Ipv4Addr), Rogue>,
+}
+
+impl Witness {
+    pub(crate) fn new(store: Store, loaded: Vec<Sighting>) -> Witness {
+        let mut sightings = SightingTable::default();
+        for seen in loaded {
+            sightings.record(seen);
+        }
+        Witness { store, sightings, written: HashMap::new(), rogues: BTreeMap::new() }
+    }
+
+    pub(crate) fn sighting(&mut self, seen: Sighting, now: Timestamp) {
+        let (mac, network) = (seen.mac, seen.network.clone());
+        let new = self.sightings.get(mac).is_none();
+        let joined = self.sightings.record(seen);
+        if new {
+            let class = joined.vendor_class.as_deref().unwrap_or("");
+            tracing::info!(%mac, %network, class, "unknown machine");
+        }
+        let due = self.written.get(&mac).is_none_or(|written| now.since(*written) >= SIGHTING_WRITE_SPAN);
+        if due && self.store.observe(vec![Observation::PutSighting(joined.clone())]).is_ok() {
+            if self.written.len() >= SIGHTINGS_MAX {
+                self.written.clear(); // costs one early write for each machine
+            }
+            self.written.insert(mac, now);
+        }
+    }
+
+    pub(crate) fn foreign(&mut self, foreign: Foreign, now: Timestamp) {
+        let Foreign { network, server, mac, kind: _, client, offered } = foreign;
+        let key = (network.clone(), server);
+        if let Some(known) = self.rogues.get_mut(&key) {
+            (known.last, known.mac) = (now, mac);
+            known.replies = known.replies.saturating_add(1);
+            return;
+        }
+        tracing::warn!(
+            %server, %mac, %network,
+            client = client.map(tracing::field::display),
+            offered = offered.map(tracing::field::display),
+            "another DHCP server answers on this network; machines may take its offers"
+        );
+        if self.rogues.len() < ROGUES_MAX {
+            self.rogues.insert(key, Rogue { network, server, mac, first: now, last: now, replies: 1 });
+        }
+    }
+
+    /// Forgets machines that were declared meanwhile.
+    pub(crate) fn forget_declared(&mut self, snapshot: &Snapshot) {
+        let declared: Vec<Mac> = self
+            .sightings
+            .iter()
+            .map(|seen| seen.mac)
+            .filter(|mac| snapshot.by_mac(*mac).is_some())
+            .collect();
+        for mac in declared {
+            self.sightings.forget(mac);
+            self.written.remove(&mac);
+            // If the queue is full the record stays on disk and is forgotten at the next start.
+            let _ = self.store.observe(vec![Observation::RemoveSighting(mac)]);
+        }
+    }
+
+    pub(crate) fn sightings(&self) -> Vec<Sighting> {
+        self.sightings.iter().cloned().collect()
+    }
+
+    pub(crate) fn rogues(&self) -> Vec<Rogue> {
+        self.rogues.values().cloned().collect()
+    }
+}
