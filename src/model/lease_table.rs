@@ -28,8 +28,6 @@ struct Pool {
     by_expiry: BTreeSet<(Timestamp, Ipv4Addr)>,
     /// Addresses nobody answered for, with the time of the probe.
     stock: VecDeque<(Ipv4Addr, Timestamp)>,
-    /// Addresses at or below this were all handed out once. None: none was.
-    high_water: Option<Ipv4Addr>,
 }
 
 /// Why an address was chosen; `explain` prints it.
@@ -129,19 +127,12 @@ impl LeaseTable {
     /// Free addresses of a network in the order of use: never used ones first, then the longest dead.
     fn free<'a>(&'a self, network: &'a Network, now: Timestamp) -> impl Iterator<Item = Ipv4Addr> + 'a {
         let pool = self.pools.get(&network.name);
-        let mark = pool.and_then(|pool| pool.high_water);
-        let never = network
-            .ranges
-            .iter()
-            .filter(move |range| mark.is_none_or(|mark| range.last() > mark))
-            .flat_map(move |range| {
-                let skip = mark.filter(|mark| range.contains(*mark)).map_or(0, |mark| {
-                    u32::from(mark).saturating_sub(u32::from(range.first())).saturating_add(1)
-                });
-                let first = Ipv4Addr::from(u32::from(range.first()).saturating_add(skip));
-                crate::base::Ipv4Range::new(first, range.last()).into_iter().flat_map(|rest| rest.iter())
-            })
-            .filter(|address| !self.by_address.contains_key(address));
+        let never = network.ranges.iter().flat_map(move |range| {
+            // Both in order: one walk over the range beside its bindings.
+            let bindings = self.by_address.range(range.first()..=range.last());
+            let mut known = bindings.map(|(address, _)| *address).peekable();
+            range.iter().filter(move |address| known.next_if_eq(address).is_none())
+        });
         let dead = pool
             .into_iter()
             .flat_map(move |pool| pool.by_expiry.iter().take_while(move |(expires, _)| *expires <= now))
@@ -201,7 +192,11 @@ impl LeaseTable {
                 self.insert(lease);
             }
             LeaseChange::Release(address) => {
-                if let Some(lease) = self.by_address.get(&address).cloned() {
+                let lease = self.by_address.get(&address).cloned();
+                if lease.as_ref().is_some_and(|lease| lease.state == LeaseState::Declined) {
+                    // Its key is the one who declined it and may live elsewhere by now.
+                    self.remove(address);
+                } else if let Some(lease) = lease {
                     self.insert(Lease { state: LeaseState::Released, expires: Timestamp(0), ..lease });
                 }
             }
@@ -225,7 +220,6 @@ impl LeaseTable {
         }
         let pool = self.pools.entry(lease.network.clone()).or_default();
         pool.stock.retain(|(address, _)| *address != lease.address);
-        pool.high_water = pool.high_water.max(Some(lease.address));
         pool.by_expiry.insert((lease.expires, lease.address));
         if lease.state != LeaseState::Declined {
             pool.by_key.insert(lease.key.clone(), lease.address);

@@ -1,4 +1,5 @@
-//! Packet captures: reader and writer of the classic pcap format (libpcap's savefile).
+//! Packet captures: a reader of both formats that tcpdump and Wireshark write (classic pcap and pcapng), a
+//! writer of the classic one.
 
 use crate::base::Timestamp;
 use crate::wire::WireError;
@@ -28,8 +29,12 @@ struct Form {
 /// Reads a whole capture of Ethernet frames. A frame cut off at the end of the file is left out.
 ///
 /// # Errors
-/// It is no classic pcap file (pcapng is another format), not of Ethernet, or a frame's length is absurd.
+/// It is neither a pcap nor a pcapng file, not of Ethernet, or a length in it is absurd.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Frame>, WireError> {
+    if bytes.starts_with(&SECTION) { parse_blocks(bytes) } else { parse_classic(bytes) }
+}
+
+fn parse_classic(bytes: &[u8]) -> Result<Vec<Frame>, WireError> {
     let form = form(bytes)?;
     let header = bytes.get(..FILE_HEADER_BYTES).ok_or(WireError::Truncated("pcap header"))?;
     // The upper octets may hold flags about the frame check sequence.
@@ -48,6 +53,43 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Frame>, WireError> {
         let fraction = u64::from(if form.nanoseconds { number(4) / 1_000_000 } else { number(4) / 1000 });
         let at = Timestamp(u64::from(number(0)).saturating_mul(1000).saturating_add(fraction));
         frames.push(Frame { at, bytes: frame.to_vec() });
+        rest = tail;
+    }
+    Ok(frames)
+}
+
+/// Block types of pcapng (draft-ietf-opsawg-pcapng): section header, interface, frame.
+const SECTION: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+const SECTION_TYPE: u32 = 0x0a0d_0d0a;
+const INTERFACE_TYPE: u32 = 1;
+const FRAME_TYPE: u32 = 6;
+/// Interface option: resolution of the times.
+const RESOLUTION: u16 = 9;
+/// Type, length and, at the end, the length again.
+const BLOCK_BYTES_MIN: usize = 12;
+/// Where the data of a frame block begins.
+const FRAME_DATA_AT: usize = 28;
+
+/// Reads pcapng: section headers tell the octet order, interfaces the unit of their times.
+fn parse_blocks(bytes: &[u8]) -> Result<Vec<Frame>, WireError> {
+    let (mut rest, mut frames, mut units) = (bytes, Vec::new(), Vec::new());
+    let mut form = Form { big_endian: false, nanoseconds: false };
+    while let (Some(kind), Some(length)) = (form.number(rest, 0), form.number(rest, 4)) {
+        if kind == SECTION_TYPE {
+            form.big_endian = rest.get(8..12) == Some(&[0x1a, 0x2b, 0x3c, 0x4d]);
+            units.clear();
+        }
+        let length = if kind == SECTION_TYPE { form.number(rest, 4).unwrap_or(length) } else { length };
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length < BLOCK_BYTES_MIN {
+            return Err(WireError::Invalid("pcapng block length"));
+        }
+        let Some((block, tail)) = rest.split_at_checked(length) else { break };
+        match kind {
+            INTERFACE_TYPE => units.push(form.time_unit(block)?),
+            FRAME_TYPE => frames.extend(form.frame(block, &units)),
+            _ => {}
+        }
         rest = tail;
     }
     Ok(frames)
@@ -89,6 +131,41 @@ impl Form {
         let octets = *bytes.get(at..)?.first_chunk::<4>()?;
         Some(if self.big_endian { u32::from_be_bytes(octets) } else { u32::from_le_bytes(octets) })
     }
+
+    fn short(self, bytes: &[u8], at: usize) -> Option<u16> {
+        let octets = *bytes.get(at..)?.first_chunk::<2>()?;
+        Some(if self.big_endian { u16::from_be_bytes(octets) } else { u16::from_le_bytes(octets) })
+    }
+
+    /// Ticks per millisecond of an interface block; microseconds unless it says otherwise.
+    fn time_unit(self, block: &[u8]) -> Result<u64, WireError> {
+        if self.short(block, 8).map(u32::from) != Some(ETHERNET) {
+            return Err(WireError::Invalid("pcapng link type"));
+        }
+        let mut rest = block.get(16..).unwrap_or_default();
+        while let (Some(code), Some(length)) = (self.short(rest, 0), self.short(rest, 2)) {
+            if code == RESOLUTION {
+                let exponent = rest.get(4).copied().unwrap_or(6);
+                let per_second = 10u64.checked_pow(exponent.into()).filter(|_| exponent & 0x80 == 0);
+                return Ok(per_second.ok_or(WireError::Invalid("pcapng time resolution"))?.div_ceil(1000));
+            }
+            if code == 0 {
+                break;
+            }
+            let padded = usize::from(length).next_multiple_of(4).saturating_add(4);
+            rest = rest.get(padded..).unwrap_or_default();
+        }
+        Ok(1000)
+    }
+
+    /// The frame of an enhanced packet block; none if it is cut or names an unknown interface.
+    fn frame(self, block: &[u8], units: &[u64]) -> Option<Frame> {
+        let unit = *units.get(usize::try_from(self.number(block, 8)?).ok()?)?;
+        let ticks = u64::from(self.number(block, 12)?) << 32 | u64::from(self.number(block, 16)?);
+        let len = usize::try_from(self.number(block, 20)?).ok()?;
+        let bytes = block.get(FRAME_DATA_AT..FRAME_DATA_AT.checked_add(len)?)?.to_vec();
+        Some(Frame { at: Timestamp(ticks.checked_div(unit)?), bytes })
+    }
 }
 
 #[cfg(test)]
@@ -116,7 +193,11 @@ mod tests {
     #[test]
     fn what_is_no_capture_is_refused_and_a_cut_frame_left_out() {
         assert_eq!(parse(&[1, 2]), Err(WireError::Truncated("pcap header")));
-        assert_eq!(parse(&[0x0a, 0x0d, 0x0d, 0x0a]), Err(WireError::Invalid("pcap magic")));
+        assert_eq!(parse(&[0x0a, 0x0d, 0x0d, 0x0b]), Err(WireError::Invalid("pcap magic")));
+        assert_eq!(
+            parse(&[0x0a, 0x0d, 0x0d, 0x0a, 4, 0, 0, 0]),
+            Err(WireError::Invalid("pcapng block length"))
+        );
         let bytes = emit(&[Frame { at: Timestamp(0), bytes: vec![7; 9] }]);
         assert_eq!(parse(bytes.get(..bytes.len() - 1).unwrap()), Ok(vec![]));
         let mut absurd = bytes.clone();

@@ -87,9 +87,20 @@ pub(crate) fn quarantine(case: &Case<'_>, address: Ipv4Addr) -> LeaseChange {
     LeaseChange::Decline(lease(case, address, LeaseState::Declined, span))
 }
 
-/// The address declared for this machine in this network.
+/// The address declared for this machine in this network, unless it is still another's.
 pub(crate) fn declared(case: &Case<'_>) -> Option<Ipv4Addr> {
-    case.machine.and_then(|machine| network::declared_in(machine, case.network))
+    let address = network::declared_in(case.machine?, case.network)?;
+    squatter(case).is_none().then_some(address)
+}
+
+/// The binding of another client at the declared address, from before it was declared. Until it ends (it is
+/// not renewed) the machine lives in the pool: two machines with one address would help nobody.
+pub(crate) fn squatter<'a>(case: &Case<'a>) -> Option<&'a Lease> {
+    let address = network::declared_in(case.machine?, case.network)?;
+    case.observed
+        .leases
+        .get(address)
+        .filter(|lease| lease.state == LeaseState::Bound && lease.key != case.key && lease.is_live(case.now))
 }
 
 fn assigned(case: &Case<'_>, address: Ipv4Addr, rule: AddressRule) -> Assigned {

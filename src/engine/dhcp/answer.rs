@@ -1,5 +1,6 @@
 //! The answer to one message: what is sent and where, what becomes of the lease table, and why.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::base::{Mac, Millis, NetworkName};
@@ -7,7 +8,7 @@ use crate::engine::boot::loader::LoaderRule;
 use crate::engine::dhcp::{NoBoot, Reason};
 use crate::model::lease::LeaseChange;
 use crate::model::lease_table::Choice;
-use crate::model::{Firmware, Sighting, Stage};
+use crate::model::{Firmware, Lease, Sighting, Stage};
 use crate::wire::dhcp::MessageType;
 
 /// Everything that follows from one message.
@@ -59,6 +60,8 @@ pub struct Explanation {
     pub machine: Option<String>,
     pub address: Option<(Ipv4Addr, AddressRule)>,
     pub lease: Option<Millis>,
+    /// Another client's binding at the address declared for this machine: it must end first.
+    pub squatter: Option<Lease>,
     pub boot: Option<Boot>,
     /// Options of the reply with their values, in the order of sending.
     pub options: Vec<(u8, Vec<u8>)>,
@@ -172,6 +175,28 @@ impl Refusal {
             Refusal::WrongNetwork => "refused: the address lies outside of the network",
             Refusal::OutsidePool => "refused: the address is neither declared nor in the pool",
             Refusal::TableFull => "refused: the lease table is full",
+        }
+    }
+}
+
+impl fmt::Display for Boot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Boot::File { name, rule } => write!(f, "loader {name} by TFTP ({})", rule.sentence()),
+            Boot::Url { url, rule } => write!(f, "loader {url} ({})", rule.sentence()),
+            Boot::Script { url } => write!(f, "script {url}"),
+            Boot::RaspberryPi => f.write_str("a Raspberry Pi's own files by TFTP"),
+            Boot::None(why) => write!(f, "nothing to boot: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Route::Broadcast => f.write_str("broadcast"),
+            Route::Unicast { mac, address, port } => write!(f, "{address}:{port} at {mac}"),
+            Route::Routed(to) => write!(f, "{to} by the routing table"),
         }
     }
 }

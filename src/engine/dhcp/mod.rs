@@ -201,6 +201,7 @@ fn silence(reason: Reason, explanation: Explanation) -> Answer {
 fn conclude(case: &Case<'_>, (outcome, lease): Outcome, mut explanation: Explanation) -> Answer {
     explanation.network = Some((case.network.name.clone(), case.network_rule));
     explanation.machine = case.machine.map(|machine| machine.name().to_owned());
+    explanation.squatter = address::squatter(case).cloned();
     let sighting = case.sighting();
     let draft = match outcome {
         Ok(draft) => draft,

@@ -37,6 +37,44 @@ fn a_client_keeps_its_address_after_release() {
 }
 
 #[test]
+fn a_high_address_taken_first_hides_no_lower_one() {
+    let (net, mut table, now) = (network("192.0.2.10-192.0.2.12"), LeaseTable::default(), Timestamp(1000));
+    let last = Ipv4Addr::new(192, 0, 2, 12);
+    assert_eq!(table.pick(&net, &key(1), Some(last), |_| false, now).unwrap(), (last, Choice::Requested));
+    table.apply(LeaseChange::Bind(lease(&net, last, 1, LeaseState::Bound, now)));
+    for client in 2..4 {
+        let (address, _) = table.pick(&net, &key(client), None, |_| false, now).unwrap();
+        assert_eq!(address, Ipv4Addr::new(192, 0, 2, 8 + client));
+        table.apply(LeaseChange::Bind(lease(&net, address, client, LeaseState::Bound, now)));
+    }
+    assert_eq!(table.pick(&net, &key(4), None, |_| false, now), None);
+}
+
+#[test]
+fn a_client_that_chose_another_server_leaves_its_hold() {
+    let (net, mut table, now) = (network("192.0.2.10"), LeaseTable::default(), Timestamp(1000));
+    let only = Ipv4Addr::new(192, 0, 2, 10);
+    table.apply(LeaseChange::Hold(lease(&net, only, 1, LeaseState::Held, now)));
+    assert_eq!(table.pick(&net, &key(2), None, |_| false, now), None);
+    table.apply(LeaseChange::Forget(only));
+    assert_eq!(table.pick(&net, &key(2), None, |_| false, now).unwrap().0, only);
+}
+
+#[test]
+fn declines_are_counted_until_a_client_lives_there_in_peace() {
+    let (net, mut table, now) = (network("192.0.2.10"), LeaseTable::default(), Timestamp(1000));
+    let only = Ipv4Addr::new(192, 0, 2, 10);
+    table.apply(LeaseChange::Decline(lease(&net, only, 1, LeaseState::Declined, now)));
+    table.apply(LeaseChange::Decline(lease(&net, only, 1, LeaseState::Declined, now)));
+    assert_eq!(table.declines(only), 2);
+    table.apply(LeaseChange::Bind(lease(&net, only, 2, LeaseState::Bound, now)));
+    table.apply(LeaseChange::Bind(lease(&net, only, 2, LeaseState::Bound, now + Millis(300))));
+    assert_eq!(table.declines(only), 2, "a repeated REQUEST proves nothing");
+    table.apply(LeaseChange::Bind(lease(&net, only, 2, LeaseState::Bound, now + Millis::from_secs(40))));
+    assert_eq!(table.declines(only), 0);
+}
+
+#[test]
 fn probed_addresses_come_first_and_grow_stale() {
     let (net, mut table, now) = (network("192.0.2.10-192.0.2.12"), LeaseTable::default(), Timestamp(1000));
     let second = Ipv4Addr::new(192, 0, 2, 11);

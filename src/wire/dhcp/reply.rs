@@ -31,15 +31,23 @@ impl Reply {
     #[must_use]
     pub fn emit(&self) -> Vec<u8> {
         let Reply { message, bytes_max } = self;
-        let relay = message.options.get(code::RELAY);
-        let reserved = relay.map_or(0, options::emitted_len).saturating_add(1);
-        let room = bytes_max.saturating_sub(reserved);
         let mut out = message.emit_header();
-        let first = [code::MESSAGE_TYPE, code::SERVER_ID];
-        let rest = message.options.iter().filter(|(c, _)| !first.contains(c) && *c != code::RELAY);
-        let leading = first.iter().filter_map(|c| Some((*c, message.options.get(*c)?)));
-        for (code, value) in leading.chain(rest) {
-            if out.len().saturating_add(options::emitted_len(value)) <= room {
+        for leading in [code::MESSAGE_TYPE, code::SERVER_ID] {
+            message
+                .options
+                .get(leading)
+                .into_iter()
+                .for_each(|value| options::emit(leading, value, &mut out));
+        }
+        let used = |out: &Vec<u8>, value: &[u8]| out.len().saturating_add(options::emitted_len(value));
+        // The relay option outranks option 57: relays drop replies without it. Only one so long that no
+        // client would take the message is left out.
+        let limit = DHCP_MESSAGE_BYTES_MAX.saturating_sub(1);
+        let relay = message.options.get(code::RELAY).filter(|value| used(&out, value) <= limit);
+        let room = bytes_max.saturating_sub(relay.map_or(0, options::emitted_len)).saturating_sub(1);
+        for (code, value) in message.options.iter() {
+            let placed = matches!(code, code::MESSAGE_TYPE | code::SERVER_ID | code::RELAY);
+            if !placed && used(&out, value) <= room {
                 options::emit(code, value, &mut out);
             }
         }

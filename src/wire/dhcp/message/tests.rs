@@ -165,6 +165,26 @@ fn a_reply_that_grows_too_large_loses_its_last_options_but_never_82() {
 }
 
 #[test]
+fn a_huge_relay_option_crowds_out_everything_but_53_and_54() {
+    let options = |relay: usize| {
+        vec![
+            (code::MESSAGE_TYPE, vec![5]),
+            (code::SERVER_ID, vec![1; 4]),
+            (code::BOOT_FILE, vec![1; 60]),
+            (code::RELAY, vec![3; relay]),
+        ]
+    };
+    let codes = |relay: usize| {
+        let bytes = Reply { message: reply(&options(relay)), bytes_max: 548 }.emit();
+        assert!(bytes.len() <= 1472);
+        Message::parse(&bytes).unwrap().options.iter().map(|(code, _)| code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(10), [53, 54, 67, 82]);
+    assert_eq!(codes(500), [53, 54, 82]);
+    assert_eq!(codes(1300), [53, 54, 67], "no client would take it");
+}
+
+#[test]
 fn the_room_follows_option_57_within_reason() {
     assert_eq!(Reply::room(None, 1500), 548);
     assert_eq!(Reply::room(Some(0), 1500), 548);
