@@ -89,3 +89,18 @@ pub const DNS_CACHE_ENTRIES_MAX: usize = 10_000;
 
 /// Questions of clients that wait for an upstream server.
 pub const DNS_FORWARDS_MAX: usize = 1024;
+
+/// One loader file: the largest in use, iPXE's disk images, stay below 10 MB; it is held in memory.
+pub const LOADER_BYTES_MAX: u64 = 64 << 20;
+
+/// Loader files of all directories together.
+pub const LOADERS_MAX: usize = 512;
+
+/// A file that is converted for a `netascii` client: each such transfer holds a copy of its own.
+pub const TFTP_NETASCII_BYTES_MAX: usize = 4 << 20;
+
+/// Datagrams that wait for one TFTP transfer; a client sends one at a time, the rest are copies.
+pub const TFTP_INBOX_PACKETS: usize = 32;
+
+/// Longest life of a TFTP transfer: 64 MB in 512-octet blocks at 10 ms round trip, twice over.
+pub const TFTP_TRANSFER_MAX: Millis = Millis::from_secs(2700);
