@@ -104,3 +104,21 @@ pub const TFTP_INBOX_PACKETS: usize = 32;
 
 /// Longest life of a TFTP transfer: 64 MB in 512-octet blocks at 10 ms round trip, twice over.
 pub const TFTP_TRANSFER_MAX: Millis = Millis::from_secs(2700);
+
+/// TCP connections to the DNS server; resolvers open one each, and only for large answers.
+pub const DNS_CONNECTIONS_MAX: usize = 128;
+
+/// How long a DNS connection over TCP may say nothing (RFC 7766 section 6.2.3 asks for a few seconds).
+pub const DNS_IDLE: Millis = Millis::from_secs(10);
+
+/// How long one upstream DNS server may think; resolvers of clients give up after 5 s.
+pub const DNS_UPSTREAM_WAIT: Millis = Millis(2000);
+
+/// Upstream servers that one question is put to.
+pub const DNS_UPSTREAMS_MAX: usize = 3;
+
+/// Longest memory of a foreign answer, whatever its TTL: people correct their mistakes within a day.
+pub const DNS_CACHE_LIFE_MAX: Millis = Millis::from_secs(86_400);
+
+/// Longest memory of a foreign denial; RFC 2308 section 5 suggests one to three hours.
+pub const DNS_DENIAL_LIFE_MAX: Millis = Millis::from_secs(3600);
