@@ -26,6 +26,10 @@ fn content(length: usize) -> Vec<u8> {
 }
 
 fn bench(files: &[(&str, usize)], single_port: bool) -> Bench {
+    bench_on("127.0.0.1:0", files, single_port)
+}
+
+fn bench_on(listen: &str, files: &[(&str, usize)], single_port: bool) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let served = folder.path().join("served");
     std::fs::create_dir(&served).unwrap();
@@ -36,7 +40,7 @@ fn bench(files: &[(&str, usize)], single_port: bool) -> Bench {
     let told = Arc::clone(&events);
     let tasks = Tasks::new();
     let server = Tftp {
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        listen: vec![listen.parse().unwrap()],
         loaders: Arc::new(Loaders::open(Vec::new(), Some(served))),
         virtual_files: Arc::new(|request| {
             let text = format!("#!ipxe\n# {:?} for {} at {}\n", request.file, request.client, request.local);
@@ -159,4 +163,23 @@ async fn missing_files_escapes_and_writes_are_refused() {
     assert_eq!(fates, [Fate::NotFound, Fate::Refused, Fate::Refused, Fate::NotFound]);
     assert_eq!(bench.handle.counters.refused.value(), 3);
     bench.tasks.stop(Duration::from_secs(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_come_from_the_address_that_was_asked() {
+    for single_port in [false, true] {
+        let bench = bench_on("0.0.0.0:0", &[("file.efi", 100_000)], single_port);
+        let client = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let asked = SocketAddr::new("127.0.0.2".parse().unwrap(), bench.address().port());
+        client.send_to(b"\0\x01file.efi\0octet\0", asked).await.unwrap();
+        let mut buffer = [0; 600];
+        let wait = Duration::from_secs(5);
+        let (length, from) =
+            tokio::time::timeout(wait, client.recv_from(&mut buffer)).await.unwrap().unwrap();
+        assert_eq!((length, from.ip()), (516, asked.ip()));
+        assert_eq!(from.port() == asked.port(), single_port);
+        client.send_to(b"\0\x05\0\0stop\0", from).await.unwrap();
+        assert_eq!(bench.events(1).await[0].fate, Fate::Ended(Outcome::Aborted(0)));
+        bench.tasks.stop(Duration::from_secs(2)).await;
+    }
 }
