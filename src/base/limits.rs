@@ -119,3 +119,36 @@ pub const ROGUES_MAX: usize = 64;
 /// How often a sighting of the same machine is written down: its time of last sight may be this old after a
 /// power loss.
 pub const SIGHTING_WRITE_SPAN: Millis = Millis::from_secs(60);
+
+/// One loader file: the largest in use, iPXE's disk images, stay below 10 MB; it is held in memory.
+pub const LOADER_BYTES_MAX: u64 = 64 << 20;
+
+/// Loader files of all directories together.
+pub const LOADERS_MAX: usize = 512;
+
+/// A file that is converted for a `netascii` client: each such transfer holds a copy of its own.
+pub const TFTP_NETASCII_BYTES_MAX: usize = 4 << 20;
+
+/// Datagrams that wait for one TFTP transfer; a client sends one at a time, the rest are copies.
+pub const TFTP_INBOX_PACKETS: usize = 32;
+
+/// Longest life of a TFTP transfer: 64 MB in 512-octet blocks at 10 ms round trip, twice over.
+pub const TFTP_TRANSFER_MAX: Millis = Millis::from_secs(2700);
+
+/// TCP connections to the DNS server; resolvers open one each, and only for large answers.
+pub const DNS_CONNECTIONS_MAX: usize = 128;
+
+/// How long a DNS connection over TCP may say nothing (RFC 7766 section 6.2.3 asks for a few seconds).
+pub const DNS_IDLE: Millis = Millis::from_secs(10);
+
+/// How long one upstream DNS server may think; resolvers of clients give up after 5 s.
+pub const DNS_UPSTREAM_WAIT: Millis = Millis(2000);
+
+/// Upstream servers that one question is put to.
+pub const DNS_UPSTREAMS_MAX: usize = 3;
+
+/// Longest memory of a foreign answer, whatever its TTL: people correct their mistakes within a day.
+pub const DNS_CACHE_LIFE_MAX: Millis = Millis::from_secs(86_400);
+
+/// Longest memory of a foreign denial; RFC 2308 section 5 suggests one to three hours.
+pub const DNS_DENIAL_LIFE_MAX: Millis = Millis::from_secs(3600);

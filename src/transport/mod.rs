@@ -6,6 +6,7 @@ pub mod dhcp;
 pub mod dns;
 pub mod http;
 pub mod link;
+pub mod loaders;
 pub mod notify;
 pub mod tasks;
 pub mod tftp;
