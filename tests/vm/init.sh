@@ -19,7 +19,8 @@ if [ $$ != 1 ]; then      # called by udhcpc
   : >/etc/resolv.conf
   for d in $dns; do echo "nameserver $d" >>/etc/resolv.conf; done
   echo "ip=$ip host=$hostname" >/run/dhcp
-  echo "MUSTER-DHCP ip=$ip/${mask:-24} host=$hostname server=$serverid lease=$lease dns=$dns router=$router domain=$domain"
+  echo "MUSTER-DHCP ip=$ip/${mask:-24} host=$hostname server=$serverid lease=$lease dns=$dns router=$router" \
+    "domain=$domain"
   exit 0
 fi
 
@@ -59,16 +60,17 @@ fi
 if [ -n "$report" ]; then
   case $report in *\?*) sep='&' ;; *) sep='?' ;; esac
   . /run/dhcp
-  get "$report${sep}stage=up&ip=$ip&host=$host&mac=$($b cat "/sys/class/net/$nic/address")" /dev/null 30 || fail "report $report"
+  mac=$($b cat "/sys/class/net/$nic/address")
+  get "$report${sep}stage=up&ip=$ip&host=$host&mac=$mac" /dev/null 30 || fail "report $report"
 fi
 if [ -n "$live" ]; then
   $b mkdir -p /run/live /newroot
   $b mount -t tmpfs -o size=80% live /run/live
-  $b mkdir -p /run/live/ro /run/live/up /run/live/work
-  get "$live" /run/live/rootfs 600 || fail "live $live"
-  echo "MUSTER-LIVE bytes=$($b wc -c </run/live/rootfs) up=$(up)"
-  $b mount -t squashfs -o ro,loop /run/live/rootfs /run/live/ro || fail squashfs
-  $b mount -t overlay -o lowerdir=/run/live/ro,upperdir=/run/live/up,workdir=/run/live/work overlay /newroot || fail overlay
+  cd /run/live; $b mkdir ro up work
+  get "$live" rootfs 600 || fail "live $live"
+  echo "MUSTER-LIVE bytes=$($b wc -c <rootfs) up=$(up)"
+  $b mount -t squashfs -o ro,loop rootfs ro || fail squashfs
+  $b mount -t overlay -o lowerdir=ro,upperdir=up,workdir=work overlay /newroot || fail overlay
   $b ip addr flush dev "$nic"; $b ip link set "$nic" down      # udev renames it, networkd starts clean
   for m in proc sys dev; do $b mount -o move "/$m" "/newroot/$m"; done
   exec $b switch_root -c /dev/console /newroot /sbin/init
