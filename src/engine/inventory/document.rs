@@ -1,0 +1,140 @@
+//! What a document declares, in our words, with the lines it stands on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use crate::base::limits::PROBLEMS_MAX;
+use crate::base::{BmcName, GroupName, Mac, NodeName, ProfileName, Uuid, Xname};
+use crate::model::profile::Boot;
+use crate::model::{Arch, BootPolicy, BootTarget, Interface, Nid};
+
+/// One thing that is wrong in a document.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ImportProblem {
+    /// From one; 0 if it belongs to no line.
+    pub line: usize,
+    /// Path of the field: `nodes[3].interfaces[0].mac_addr`.
+    pub field: String,
+    pub text: String,
+}
+
+/// The problems of a document, at most `PROBLEMS_MAX`; the rest is counted.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Problems {
+    pub list: Vec<ImportProblem>,
+    /// Problems beyond the limit.
+    pub more: usize,
+}
+
+/// What a document says about a field: nothing (None), that there is none (Some(None)), or a value.
+pub type Field<T> = Option<Option<T>>;
+
+/// Everything a document declares.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub struct Document {
+    pub nodes: Vec<NodeDeclaration>,
+    pub bmcs: Vec<BmcDeclaration>,
+    /// None: the document has no such section, and pruning leaves those alone.
+    pub groups: Option<Vec<GroupDeclaration>>,
+    pub profiles: Option<Vec<ProfileDeclaration>>,
+    pub assignments: Option<Vec<AssignmentDeclaration>>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct NodeDeclaration {
+    pub line: usize,
+    pub name: NodeName,
+    pub xname: Field<Xname>,
+    pub nid: Field<Nid>,
+    pub uuid: Field<Uuid>,
+    pub arch: Field<Arch>,
+    pub role: Field<String>,
+    pub groups: Option<BTreeSet<GroupName>>,
+    pub interfaces: Option<Vec<Interface>>,
+    /// A BMC's name or xname.
+    pub bmc: Field<String>,
+    pub policy: Option<BootPolicy>,
+    pub loader: Field<String>,
+    /// Joined with those the node has.
+    pub annotations: BTreeMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct BmcDeclaration {
+    pub line: usize,
+    pub name: BmcName,
+    pub xname: Field<Xname>,
+    pub mac: Field<Mac>,
+    pub address: Field<Ipv4Addr>,
+    pub fqdn: Field<String>,
+    pub annotations: BTreeMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct GroupDeclaration {
+    pub line: usize,
+    pub name: GroupName,
+    pub description: Option<String>,
+    pub priority: Option<i32>,
+    pub loader: Field<String>,
+    pub annotations: BTreeMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct ProfileDeclaration {
+    pub line: usize,
+    pub name: ProfileName,
+    pub description: Option<String>,
+    pub target: BootTarget,
+}
+
+/// For whom an assignment is, before names are looked up.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Whom {
+    Mac(Mac),
+    Node(NodeName),
+    Group(GroupName),
+    Role(String),
+    Default,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct AssignmentDeclaration {
+    pub line: usize,
+    pub whom: Whom,
+    pub once: bool,
+    pub boot: Boot,
+}
+
+impl Problems {
+    pub fn add(&mut self, line: usize, field: impl Into<String>, text: impl Into<String>) {
+        self.push(ImportProblem { line, field: field.into(), text: text.into() });
+    }
+
+    pub fn push(&mut self, problem: ImportProblem) {
+        if self.list.len() < PROBLEMS_MAX {
+            self.list.push(problem);
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+impl fmt::Display for ImportProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {}: ", self.line)?;
+        }
+        if self.field.is_empty() {
+            f.write_str(&self.text)
+        } else {
+            write!(f, "{}: {}", self.field, self.text)
+        }
+    }
+}

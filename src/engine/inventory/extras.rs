@@ -1,0 +1,114 @@
+//! Groups, profiles and assignments: the part of our form that goes beyond OpenCHAMI's.
+
+use crate::base::{GroupName, Mac, NodeName, ProfileName};
+use crate::engine::inventory::Problems;
+use crate::engine::inventory::document::{AssignmentDeclaration, GroupDeclaration, ProfileDeclaration, Whom};
+use crate::engine::inventory::fields::Fields;
+use crate::engine::inventory::yaml::Yaml;
+use crate::model::BootTarget;
+use crate::model::profile::Boot;
+use crate::wire::ipxe;
+
+pub(crate) fn groups(root: &mut Fields<'_>, problems: &mut Problems) -> Option<Vec<GroupDeclaration>> {
+    let items = root.items("groups", problems)?;
+    Some(items.into_iter().filter_map(|(path, item)| group(item, &path, problems)).collect())
+}
+
+fn group(item: &Yaml, path: &str, problems: &mut Problems) -> Option<GroupDeclaration> {
+    let mut fields = Fields::of(item, path, problems)?;
+    let name = needed(fields.parsed::<GroupName>("name", problems), "name", &fields, problems);
+    let description = fields.text("description", problems).map(Option::unwrap_or_default);
+    let priority = fields.parsed::<i32>("priority", problems).map(Option::unwrap_or_default);
+    let loader = fields.text("loader", problems);
+    let annotations = fields.map("annotations", problems);
+    fields.refuse_rest(problems);
+    Some(GroupDeclaration { line: item.line, name: name?, description, priority, loader, annotations })
+}
+
+pub(crate) fn profiles(root: &mut Fields<'_>, problems: &mut Problems) -> Option<Vec<ProfileDeclaration>> {
+    let items = root.items("profiles", problems)?;
+    Some(items.into_iter().filter_map(|(path, item)| profile(item, &path, problems)).collect())
+}
+
+fn profile(item: &Yaml, path: &str, problems: &mut Problems) -> Option<ProfileDeclaration> {
+    let mut fields = Fields::of(item, path, problems)?;
+    let name = needed(fields.parsed::<ProfileName>("name", problems), "name", &fields, problems);
+    let description = fields.text("description", problems).map(Option::unwrap_or_default);
+    let target = target(&mut fields, problems);
+    fields.refuse_rest(problems);
+    if target.is_none() {
+        problems.add(item.line, path, "a profile needs one of kernel, script, chain, local");
+    }
+    Some(ProfileDeclaration { line: item.line, name: name?, description, target: target? })
+}
+
+pub(crate) fn assignments(
+    root: &mut Fields<'_>,
+    problems: &mut Problems,
+) -> Option<Vec<AssignmentDeclaration>> {
+    let items = root.items("assignments", problems)?;
+    Some(items.into_iter().filter_map(|(path, item)| assignment(item, &path, problems)).collect())
+}
+
+fn assignment(item: &Yaml, path: &str, problems: &mut Problems) -> Option<AssignmentDeclaration> {
+    let mut fields = Fields::of(item, path, problems)?;
+    let mac = fields.parsed::<Mac>("mac", problems).flatten().map(Whom::Mac);
+    let node = fields.parsed::<NodeName>("node", problems).flatten().map(Whom::Node);
+    let group = fields.parsed::<GroupName>("group", problems).flatten().map(Whom::Group);
+    let role = fields.text("role", problems).flatten().map(|role| Whom::Role(role.to_ascii_lowercase()));
+    let all = fields.parsed::<bool>("default", problems).flatten().filter(|all| *all).map(|_| Whom::Default);
+    let mut whom = [mac, node, group, role, all].into_iter().flatten();
+    let (first, second) = (whom.next(), whom.next());
+    let once = fields.parsed::<bool>("once", problems).flatten().unwrap_or(false);
+    let profile = fields.parsed::<ProfileName>("profile", problems).flatten().map(Boot::Profile);
+    let boot = profile.or_else(|| target(&mut fields, problems).map(Boot::Target));
+    fields.refuse_rest(problems);
+    if first.is_none() || second.is_some() {
+        problems.add(item.line, path, "an assignment needs exactly one of mac, node, group, role, default");
+    }
+    if boot.is_none() {
+        problems.add(item.line, path, "an assignment needs one of profile, kernel, script, chain, local");
+    }
+    Some(AssignmentDeclaration { line: item.line, whom: first?, once, boot: boot? })
+}
+
+/// The fields of a boot target. None: there are none.
+fn target(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<BootTarget> {
+    let kernel = fields.text("kernel", problems).flatten();
+    let initrds = fields.words("initrds", problems).unwrap_or_default();
+    let params = fields.text("params", problems).flatten().unwrap_or_default();
+    let script = fields.text("script", problems).flatten().map(BootTarget::Script);
+    let chain = fields.text("chain", problems).flatten().map(BootTarget::Chain);
+    let local = fields.parsed::<bool>("local", problems).flatten().filter(|local| *local);
+    let initrds: Vec<String> = initrds.into_iter().map(|(_, initrd)| initrd).collect();
+    let lines = [kernel.as_ref(), Some(&params)].into_iter().flatten().chain(&initrds);
+    for line in lines {
+        if let Err(error) = ipxe::check(line) {
+            problems.add(fields.line, fields.path.clone(), error.to_string());
+        }
+    }
+    let linux = kernel.map(|kernel| BootTarget::Linux { kernel, initrds, params });
+    let mut given = [linux, script, chain, local.map(|_| BootTarget::LocalDisk)].into_iter().flatten();
+    let (first, second) = (given.next(), given.next());
+    if second.is_some() {
+        problems.add(
+            fields.line,
+            fields.path.clone(),
+            "only one of kernel, script, chain, local may be given",
+        );
+    }
+    first
+}
+
+/// A field that must be there; a malformed one has been reported already.
+fn needed<T>(
+    field: crate::engine::inventory::Field<T>,
+    key: &str,
+    fields: &Fields<'_>,
+    problems: &mut Problems,
+) -> Option<T> {
+    if matches!(field, Some(None)) || !fields.has(key) {
+        problems.add(fields.line, fields.field(key), "is needed");
+    }
+    field.flatten()
+}
