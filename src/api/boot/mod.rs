@@ -1,1 +1,48 @@
-//! What booting machines fetch: scripts, loaders, kernels, roots.
+//! What booting machines fetch over plain HTTP: scripts, loaders, and the files of the image root. No token:
+//! a machine that boots has none. Nothing secret is served here.
+
+pub mod files;
+pub mod query;
+pub mod script;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::api::context::Context;
+use crate::engine::boot::script::Reach;
+use crate::engine::boot::url;
+use crate::transport::http::{ImageRoot, Peer};
+use crate::transport::loaders::Loaders;
+
+/// What these routes reach.
+#[derive(Clone)]
+pub struct BootApi {
+    pub context: Context,
+    pub loaders: Arc<Loaders>,
+    pub images: Option<ImageRoot>,
+}
+
+/// The routes of this room.
+pub fn router(api: BootApi) -> Router {
+    Router::new()
+        .route(url::BOOT, get(script::entry))
+        .route(url::SCRIPT, get(script::own))
+        .route(&format!("{}/{{*file}}", url::LOADERS), get(files::loader))
+        .route(&format!("{}/{{*file}}", url::IMAGES), get(files::image))
+        .with_state(api)
+}
+
+impl BootApi {
+    /// How this peer reaches the head: by the address it came to. Behind a Unix socket, by the first network.
+    fn reach(&self, peer: Peer) -> Reach {
+        let site = &self.context.snapshot.load().site;
+        let fallback = || site.head.or_else(|| site.networks.iter().find_map(|network| network.head()));
+        match peer.head() {
+            Some((head, port)) => Reach { head, port },
+            None => Reach { head: fallback().unwrap_or(Ipv4Addr::LOCALHOST), port: site.http_port },
+        }
+    }
+}

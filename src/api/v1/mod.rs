@@ -1,1 +1,69 @@
 //! The REST API of muster itself.
+
+mod bmcs;
+mod boot;
+pub mod explain;
+mod groups;
+mod inventory;
+mod nodes;
+pub mod observed;
+mod profiles;
+mod query;
+pub mod types;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{StatusCode, Uri};
+use axum::routing::{delete, get, post};
+
+use crate::api::context::Context;
+use crate::api::problem::Problem;
+use crate::base::limits::{IMPORT_BYTES_MAX, REQUEST_BYTES_MAX};
+
+/// Where the API lies.
+pub const PREFIX: &str = "/api/v1";
+
+/// The routes of the API, below `PREFIX`.
+pub fn router(context: Context) -> Router {
+    let import = post(inventory::import).layer(DefaultBodyLimit::max(IMPORT_BYTES_MAX));
+    Router::new()
+        .route(
+            "/nodes",
+            get(nodes::list).post(nodes::create).patch(nodes::patch_set).delete(nodes::remove_set),
+        )
+        .route("/nodes/{name}", get(nodes::show).put(nodes::put).patch(nodes::patch).delete(nodes::remove))
+        .route("/bmcs", get(bmcs::list))
+        .route("/bmcs/{name}", get(bmcs::show).put(bmcs::put).delete(bmcs::remove))
+        .route("/groups", get(groups::list))
+        .route(
+            "/groups/{name}",
+            get(groups::show).put(groups::put).patch(groups::patch).delete(groups::remove),
+        )
+        .route("/groups/{name}/members", post(groups::add).delete(groups::drop_members))
+        .route("/profiles", get(profiles::list))
+        .route("/profiles/{name}", get(profiles::show).put(profiles::put).delete(profiles::remove))
+        .route("/boot", get(boot::show).put(boot::set).delete(boot::clear))
+        .route("/networks", get(observed::networks))
+        .route("/networks/{name}", get(observed::network))
+        .route("/leases", get(observed::leases))
+        .route("/leases/{address}", delete(observed::free))
+        .route("/sightings", get(observed::sightings))
+        .route("/rogues", get(observed::rogues))
+        .route("/status", get(observed::status))
+        .route("/explain", get(explain::explain))
+        .route("/inventory/import", import)
+        .route("/inventory/export", get(inventory::export))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .with_state(context)
+}
+
+/// A path that is not there.
+pub async fn unknown(uri: Uri) -> Problem {
+    Problem::not_found(format!("there is nothing at {}", uri.path()))
+}
+
+async fn wrong_method(uri: Uri) -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take this method", uri.path()))
+}

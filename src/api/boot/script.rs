@@ -1,0 +1,80 @@
+//! `/boot.ipxe` and the machine's own script.
+
+use axum::Extension;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::api::boot::{BootApi, query};
+use crate::base::Mac;
+use crate::engine::boot::{Decision, Request, decide, script};
+use crate::model::{Change, Snapshot};
+use crate::transport::http::Peer;
+
+/// The constant script that asks for the machine's own.
+pub(crate) async fn entry(State(api): State<BootApi>, Extension(peer): Extension<Peer>) -> Response {
+    text(StatusCode::OK, script::entry(api.reach(peer)))
+}
+
+/// The script of the machine that asks.
+pub(crate) async fn own(
+    State(api): State<BootApi>,
+    Extension(peer): Extension<Peer>,
+    RawQuery(raw): RawQuery,
+) -> Response {
+    let mut request = match query::parse(raw.as_deref().unwrap_or(""), peer.address()) {
+        Ok(request) => request,
+        Err(error) => return text(StatusCode::BAD_REQUEST, format!("mac: {error}\n")),
+    };
+    if request.mac.is_none() {
+        request.mac = mac_of(&api, &request).await;
+    }
+    let snapshot = api.context.snapshot.load();
+    let decision = match settle(&api, &snapshot, &request).await {
+        Ok(decision) => decision,
+        Err(answer) => return answer,
+    };
+    tracing::info!(
+        mac = request.mac.map(tracing::field::display),
+        node = decision.node.as_ref().map(|node| node.name.as_str()),
+        peer = peer.address().map(tracing::field::display),
+        attempt = request.attempt,
+        rule = %decision.rule,
+        "boot script"
+    );
+    match script::render(&decision, &request, &snapshot.site, api.reach(peer)) {
+        Ok(Some(script)) => text(StatusCode::OK, script),
+        Ok(None) => text(StatusCode::NOT_FOUND, format!("not booted by this head: {}\n", decision.rule)),
+        Err(error) => {
+            tracing::warn!(%error, rule = %decision.rule, "a boot target cannot be written as a script");
+            text(StatusCode::INTERNAL_SERVER_ERROR, format!("{}: {error}\n", decision.rule))
+        }
+    }
+}
+
+/// Decides, and uses up a one-shot assignment before its script leaves: a machine that asks twice must not
+/// get it twice. If the store refuses, the machine is told to ask again.
+async fn settle(api: &BootApi, snapshot: &Snapshot, request: &Request) -> Result<Decision, Response> {
+    let decision = decide(snapshot, request);
+    let Some(key) = decision.consumes.clone() else { return Ok(decision) };
+    let used = api.context.change(|_| Ok(vec![Change::RemoveAssignment(key.clone())])).await;
+    used.map(|_| decision).map_err(|problem| {
+        tracing::error!(?problem, "a one-shot assignment could not be used up");
+        // iPXE waits as long as Retry-After says and asks the same URL again.
+        let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, "the store is busy\n".to_owned());
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        answer
+    })
+}
+
+/// The hardware address of a machine that did not say it, from what DHCP knows.
+async fn mac_of(api: &BootApi, request: &Request) -> Option<Mac> {
+    let address = request.address?;
+    // Without DHCP (it may be off) the declared address alone decides.
+    api.context.dhcp.who_has(address).await.ok().flatten()
+}
+
+fn text(status: StatusCode, body: String) -> Response {
+    let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    (status, [kind, (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], body).into_response()
+}

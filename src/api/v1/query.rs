@@ -1,0 +1,85 @@
+//! Requests' queries and bodies, with problems that name the field; JSON merge patches (RFC 7396).
+
+use std::collections::BTreeSet;
+
+use axum::body::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::api::problem::Problem;
+use crate::engine::image::path::percent_decode;
+use crate::model::{NodeId, Snapshot};
+
+/// Reads the one query field of this name. `+` stands for itself: node sets have none, times may.
+pub(crate) fn field(query: Option<&str>, name: &str) -> Option<String> {
+    query?.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then(|| percent_decode(value).unwrap_or_default())
+    })
+}
+
+/// True if the query has the flag, alone or as `=true` or `=1`.
+pub(crate) fn flag(query: Option<&str>, name: &str) -> bool {
+    field(query, name).is_some_and(|value| matches!(value.as_str(), "" | "true" | "1"))
+}
+
+/// The nodes of the query's `set`. None: there is no such field.
+pub(crate) fn set(snapshot: &Snapshot, query: Option<&str>) -> Result<Option<BTreeSet<NodeId>>, Problem> {
+    field(query, "set").map(|text| resolve(snapshot, &text)).transpose()
+}
+
+/// The nodes of a set.
+pub(crate) fn resolve(snapshot: &Snapshot, text: &str) -> Result<BTreeSet<NodeId>, Problem> {
+    let set = text
+        .parse()
+        .map_err(|error: crate::base::nodeset::NodeSetError| Problem::field("set", error.to_string()))?;
+    snapshot.resolve(&set).map_err(|error| Problem::field("set", error.to_string()))
+}
+
+/// Reads a JSON body.
+pub(crate) fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| json_problem(&error))
+}
+
+/// Reads a merge patch: an object.
+pub(crate) fn patch(bytes: &Bytes) -> Result<Value, Problem> {
+    let patch: Value = body(bytes)?;
+    if patch.is_object() { Ok(patch) } else { Err(Problem::bad_request("a patch is a JSON object")) }
+}
+
+/// The value with a merge patch applied: null removes, objects merge, all else replaces.
+pub(crate) fn merged<T: Serialize + DeserializeOwned>(value: &T, patch: &Value) -> Result<T, Problem> {
+    let mut json = serde_json::to_value(value).expect("bodies hold nothing that JSON cannot");
+    merge(&mut json, patch);
+    serde_json::from_value(json).map_err(|error| json_problem(&error))
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    let (Some(fields), Value::Object(changes)) = (target.as_object_mut(), patch) else {
+        *target = patch.clone();
+        return;
+    };
+    for (key, change) in changes {
+        match change {
+            Value::Null => drop(fields.remove(key)),
+            Value::Object(_) if fields.get(key).is_some_and(Value::is_object) => {
+                fields.get_mut(key).into_iter().for_each(|field| merge(field, change));
+            }
+            _ => drop(fields.insert(key.clone(), change.clone())),
+        }
+    }
+}
+
+fn json_problem(error: &serde_json::Error) -> Problem {
+    let mut problem = Problem::bad_request(error.to_string());
+    if error.line() > 0 {
+        problem.problems.push(crate::api::problem::FieldProblem {
+            subject: String::new(),
+            field: String::new(),
+            text: error.to_string(),
+            line: Some(error.line()),
+        });
+    }
+    problem
+}
