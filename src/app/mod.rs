@@ -2,5 +2,6 @@
 
 pub mod config;
 pub mod config_file;
+pub mod daemon;
 pub mod privileges;
 pub mod publisher;

@@ -1,5 +1,7 @@
 //! `/boot.ipxe` and the machine's own script.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -29,9 +31,8 @@ pub(crate) async fn own(
     if request.mac.is_none() {
         request.mac = mac_of(&api, &request).await;
     }
-    let snapshot = api.context.snapshot.load();
-    let decision = match settle(&api, &snapshot, &request).await {
-        Ok(decision) => decision,
+    let (snapshot, decision) = match settle(&api, &request).await {
+        Ok(settled) => settled,
         Err(answer) => return answer,
     };
     tracing::info!(
@@ -52,19 +53,29 @@ pub(crate) async fn own(
     }
 }
 
-/// Decides, and uses up a one-shot assignment before its script leaves: a machine that asks twice must not
-/// get it twice. If the store refuses, the machine is told to ask again.
-async fn settle(api: &BootApi, snapshot: &Snapshot, request: &Request) -> Result<Decision, Response> {
-    let decision = decide(snapshot, request);
-    let Some(key) = decision.consumes.clone() else { return Ok(decision) };
-    let used = api.context.change(|_| Ok(vec![Change::RemoveAssignment(key.clone())])).await;
-    used.map(|_| decision).map_err(|problem| {
-        tracing::error!(?problem, "a one-shot assignment could not be used up");
-        // iPXE waits as long as Retry-After says and asks the same URL again.
-        let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, "the store is busy\n".to_owned());
-        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-        answer
-    })
+/// Decides, and uses up a one-shot assignment before its script leaves: of two requests at once only one gets
+/// it. If the store refuses, the machine is told to ask again.
+async fn settle(api: &BootApi, request: &Request) -> Result<(Arc<Snapshot>, Decision), Response> {
+    let snapshot = api.context.snapshot.load();
+    let mut decision = decide(&snapshot, request);
+    if decision.consumes.is_none() {
+        return Ok((snapshot, decision));
+    }
+    let used = api.context.change(|snapshot| {
+        // Decided anew each time it is planned: somebody else may have used the one-shot up.
+        decision = decide(snapshot, request);
+        Ok(decision.consumes.iter().map(|key| Change::RemoveAssignment(key.clone())).collect())
+    });
+    match used.await {
+        Ok(_) => Ok((snapshot, decision)),
+        Err(problem) => {
+            tracing::error!(?problem, "a one-shot assignment could not be used up");
+            // iPXE waits as long as Retry-After says and asks the same URL again.
+            let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, "the store is busy\n".to_owned());
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            Err(answer)
+        }
+    }
 }
 
 /// The hardware address of a machine that did not say it, from what DHCP knows.

@@ -1,0 +1,267 @@
+//! The daemon: what is wired to what, what starts first, what stops first.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use tokio::sync::watch;
+
+use crate::api::boot::BootApi;
+use crate::api::context::Context;
+use crate::api::problem::Problem;
+use crate::api::{boot, v1};
+use crate::app::config::{Auth, Config};
+use crate::app::publisher;
+use crate::engine::boot::script::{Reach, entry};
+use crate::engine::tftp::catalog::VirtualFile;
+use crate::model::validate::validate;
+use crate::model::{Site, Snapshot, SnapshotCell};
+use crate::store::{Store, open_redb};
+use crate::transport::clock::now;
+use crate::transport::dhcp::Dhcp;
+use crate::transport::dns::Dns;
+use crate::transport::http::{Http, ImageRoot};
+use crate::transport::link::{self, Managed};
+use crate::transport::loaders::Loaders;
+use crate::transport::notify;
+use crate::transport::tasks::Tasks;
+use crate::transport::tftp::{Tftp, VirtualRequest};
+
+/// How long tasks may take to end.
+const STOP_GRACE: Duration = Duration::from_secs(8);
+
+/// The store's file in the data directory.
+const STORE_FILE: &str = "muster.redb";
+
+/// The API's socket in the data directory.
+const SOCKET_FILE: &str = "muster.sock";
+
+/// Path of the API's socket.
+#[must_use]
+pub fn socket_path(config: &Config, data_dir: &Path) -> PathBuf {
+    config.socket.clone().unwrap_or_else(|| data_dir.join(SOCKET_FILE))
+}
+
+/// Path of the store.
+#[must_use]
+pub fn store_path(data_dir: &Path) -> PathBuf {
+    data_dir.join(STORE_FILE)
+}
+
+/// Serves until `stop` resolves.
+///
+/// # Errors
+/// Something could not start; what had started is stopped again.
+pub async fn serve(config: Config, data_dir: &Path, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let tasks = Tasks::new();
+    let started = start(&config, data_dir, &tasks).await;
+    let outcome = match started {
+        Ok(running) => {
+            notify::start_watchdog(&tasks);
+            notify::ready(&format!("{} nodes", running.context.snapshot.load().inventory.nodes.len()));
+            tracing::info!(version = env!("CARGO_PKG_VERSION"), "muster serves");
+            let outcome = running.wait(stop).await;
+            notify::stopping();
+            tracing::info!("muster stops");
+            tasks.stop(STOP_GRACE).await;
+            running.context.store.close().await;
+            outcome
+        }
+        Err(error) => {
+            tasks.stop(STOP_GRACE).await;
+            Err(error)
+        }
+    };
+    let _ = std::fs::remove_file(socket_path(&config, data_dir)); // the next start replaces it anyway
+    outcome
+}
+
+struct Running {
+    context: Context,
+    loaders: Arc<Loaders>,
+}
+
+impl Running {
+    /// Waits for the order to stop, or for the store to fail. SIGHUP reads the loaders again.
+    async fn wait(&self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let mut stop = std::pin::pin!(stop);
+        let mut reload = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+        let mut declared = self.context.store.declared();
+        loop {
+            tokio::select! {
+                () = stop.as_mut() => return Ok(()),
+                changed = declared.changed() => if changed.is_err() {
+                    anyhow::bail!("the store is damaged; see the log");
+                },
+                _ = reload.recv() => {
+                    let loaders = Arc::clone(&self.loaders);
+                    // Only a runtime that stops cuts it off.
+                    let _ = tokio::task::spawn_blocking(move || report_loaders(&loaders)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Result<Running> {
+    check_namespace(&config.auth)?;
+    let backend = open_redb(&store_path(data_dir))?;
+    let (store, loaded) = tokio::task::spawn_blocking(|| Store::open(backend)).await??;
+    let site = Arc::new(config.site.clone());
+    for problem in validate(&loaded.inventory, &site) {
+        tracing::warn!(%problem, "the inventory does not fit the configuration");
+    }
+    let snapshot = Snapshot::compile(loaded.revision, Arc::clone(&site), Arc::new(loaded.inventory));
+    let cell = Arc::new(SnapshotCell::new(snapshot));
+    let published = publisher::start(Arc::clone(&cell), Arc::clone(&site), store.declared(), tasks);
+    let links = links(&site, tasks).await?;
+    let dhcp = Dhcp {
+        snapshot: Arc::clone(&cell),
+        store: store.clone(),
+        leases: loaded.leases,
+        sightings: loaded.sightings,
+        links,
+    };
+    let (dhcp, _) = dhcp.start(tasks)?;
+    let context = Context { snapshot: Arc::clone(&cell), published, store, dhcp, started: now() };
+    let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
+    report_loaders(&loaders);
+    start_tftp(config, &cell, &loaders, tasks)?;
+    let dns = Dns { listen: config.dns.listen.clone(), forward: config.dns.forward.clone(), snapshot: cell };
+    dns.start(tasks).context("set another address, or an empty list, in dns.listen")?;
+    start_http(config, data_dir, &context, &loaders, tasks)?;
+    Ok(Running { context, loaders })
+}
+
+/// Sets managed addresses, and watches links where DHCP wants to know.
+async fn links(site: &Site, tasks: &Tasks) -> anyhow::Result<watch::Receiver<u64>> {
+    let managed = site.networks.iter().filter(|network| network.manage).filter_map(|network| {
+        Some(Managed { interface: network.interface.clone()?, address: network.address })
+    });
+    Ok(link::start(managed.collect(), tasks).await?)
+}
+
+fn start_tftp(
+    config: &Config,
+    cell: &Arc<SnapshotCell>,
+    loaders: &Arc<Loaders>,
+    tasks: &Tasks,
+) -> anyhow::Result<()> {
+    let (snapshot, allowed) = (Arc::clone(cell), Arc::clone(cell));
+    let mtu = config.site.networks.iter().filter_map(|network| network.mtu).min().unwrap_or(1500);
+    let tftp = Tftp {
+        listen: config.tftp.listen.clone(),
+        loaders: Arc::clone(loaders),
+        virtual_files: Arc::new(move |request| virtual_file(&snapshot.load().site, request)),
+        allow: Arc::new(move |client| is_near(&allowed.load().site, client)),
+        on_event: Arc::new(|event| {
+            tracing::info!(client = %event.client, file = event.file, bytes = event.bytes, fate = ?event.fate, "tftp");
+        }),
+        single_port: config.tftp.single_port,
+        ports: None,
+        mtu,
+    };
+    tftp.start(tasks)?;
+    Ok(())
+}
+
+/// Whom TFTP serves: machines of our networks, and this one.
+fn is_near(site: &Site, client: IpAddr) -> bool {
+    match client.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || site.network_of(address).is_some(),
+        IpAddr::V6(address) => address.is_loopback(),
+    }
+}
+
+/// Files that are made for who asks. iPXE asks for `autoexec.ipxe` before its own DHCP: the shortest way to
+/// its script, and the one that works beside a foreign DHCP server.
+fn virtual_file(site: &Site, request: &VirtualRequest) -> Option<Bytes> {
+    let IpAddr::V4(head) = request.local.to_canonical() else { return None };
+    match request.file {
+        VirtualFile::AutoexecIpxe | VirtualFile::ConfigIpxe | VirtualFile::Default => {
+            Some(Bytes::from(entry(Reach { head, port: site.http_port })))
+        }
+        VirtualFile::GrubConfig => None,
+    }
+}
+
+fn start_http(
+    config: &Config,
+    data_dir: &Path,
+    context: &Context,
+    loaders: &Arc<Loaders>,
+    tasks: &Tasks,
+) -> anyhow::Result<()> {
+    let images = match &config.images {
+        None => None,
+        Some(path) => Some(ImageRoot::open(path).with_context(|| format!("images.root {}", path.display()))?),
+    };
+    let api = BootApi { context: context.clone(), loaders: Arc::clone(loaders), images };
+    let local = Router::new().nest(v1::PREFIX, v1::router(context.clone())).merge(boot::router(api.clone()));
+    let socket = socket_path(config, data_dir);
+    Http::new(local.clone().fallback(v1::unknown)).listen_unix(&socket, tasks)?;
+    give_to_group(&socket);
+    let outside = match &config.auth {
+        Auth::Off { .. } => {
+            tracing::warn!("AUTHENTICATION IS OFF: everybody who reaches a listener may change everything");
+            local
+        }
+        Auth::Required => {
+            boot::router(api).route(&format!("{}/{{*path}}", v1::PREFIX), axum::routing::any(token_needed))
+        }
+    };
+    let http = Http::new(outside.fallback(v1::unknown));
+    for address in &config.http {
+        http.listen(*address, tasks)?;
+    }
+    Ok(())
+}
+
+async fn token_needed() -> Problem {
+    let detail = "a token is needed here; on the head itself, use the command line or the Unix socket";
+    Problem::new(StatusCode::UNAUTHORIZED, detail)
+}
+
+/// Members of the group `muster` need no token. Without such a group, only root uses the socket.
+fn give_to_group(socket: &Path) {
+    let group = nix::unistd::Group::from_name("muster").ok().flatten();
+    if let Some(group) = group
+        && let Err(error) = nix::unistd::chown(socket, None, Some(group.gid))
+    {
+        tracing::debug!(%error, "the socket stays root's");
+    }
+}
+
+fn report_loaders(loaders: &Loaders) {
+    for error in loaders.reload() {
+        tracing::debug!(path = %error.path.display(), %error, "no loaders there");
+    }
+    let names = loaders.names();
+    if names.is_empty() {
+        tracing::warn!(
+            "no loaders were found: machines without iPXE in ROM cannot boot (apt-get install ipxe)"
+        );
+    } else {
+        tracing::info!(count = names.len(), "loaders read");
+    }
+}
+
+/// With authentication off in a named namespace, the daemon must really run in it.
+fn check_namespace(auth: &Auth) -> anyhow::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let Auth::Off { namespace: Some(name) } = auth else { return Ok(()) };
+    let identity = |path: &str| std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
+    let wanted =
+        identity(&format!("/run/netns/{name}")).with_context(|| format!("auth.test_namespace {name}"))?;
+    anyhow::ensure!(
+        wanted == identity("/proc/self/ns/net")? && wanted != identity("/proc/1/ns/net")?,
+        "auth.mode is off for the network namespace {name}, but the daemon does not run in it"
+    );
+    Ok(())
+}
