@@ -1,1 +1,174 @@
-//! Floor 6: commands, exit codes, text for people.
+//! Floor 6: commands, exit codes, text for people. Exit 0: done; 1: failed; 2: wrong use.
+
+mod boot;
+mod check;
+mod client;
+mod explain;
+mod groups;
+mod inventory;
+mod nodes;
+mod observed;
+mod profiles;
+mod replay;
+mod serve;
+mod table;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::cli::client::Client;
+
+/// Wakes a cluster from one box: DHCP, TFTP, iPXE, HTTP boot, DNS and inventory in one process.
+#[derive(Debug, Parser)]
+#[command(
+    name = "muster",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  muster check                                  is the configuration right?
+  muster serve                                  run the head
+  muster import nodes.yaml                      declare nodes
+  muster boot set @compute --kernel vmlinuz --initrd initrd.img --params 'console=ttyS0'
+  muster explain --mac 52:54:00:be:ef:01        what would this machine get, and why?
+
+Node sets: nid[001-009,012]  @group  *  joined by , (and)  ! (without)  & (only those also in)"
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// The configuration
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "MUSTER_CONFIG",
+        default_value = "/etc/muster/muster.toml"
+    )]
+    pub(crate) config: PathBuf,
+    /// Everything the head must remember
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "MUSTER_DATA_DIR",
+        default_value = "/var/lib/muster"
+    )]
+    pub(crate) data_dir: PathBuf,
+    /// The daemon's Unix socket, if it is not DATA_DIR/muster.sock
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) socket: Option<PathBuf>,
+    /// A daemon elsewhere, such as http://172.16.0.254:8081
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "socket")]
+    pub(crate) url: Option<String>,
+    /// Print the API's JSON instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Check(check::Check),
+    Import(inventory::Import),
+    Export(inventory::Export),
+    #[command(subcommand)]
+    Node(nodes::Node),
+    #[command(subcommand)]
+    Group(groups::Group),
+    #[command(subcommand)]
+    Profile(profiles::Profile),
+    #[command(subcommand)]
+    Boot(boot::Boot),
+    #[command(subcommand)]
+    Network(observed::Network),
+    #[command(subcommand)]
+    Lease(observed::Lease),
+    #[command(subcommand)]
+    Discover(observed::Discover),
+    Explain(explain::Explain),
+    Replay(replay::Replay),
+    Status(observed::Status),
+    Completions(Completions),
+}
+
+/// Print the completions of a shell
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  muster completions bash > /etc/bash_completion.d/muster")]
+struct Completions {
+    shell: clap_complete::Shell,
+}
+
+/// Runs a command line.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output and are no failure.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("muster: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    let global = cli.global;
+    match cli.command {
+        // These need no daemon.
+        Command::Serve(command) => command.run(&global),
+        Command::Check(command) => command.run(&global),
+        Command::Replay(command) => command.run(&global),
+        Command::Completions(Completions { shell }) => {
+            let mut out = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "muster", &mut out);
+            table::print(&String::from_utf8_lossy(&out))
+        }
+        Command::Explain(command) => command.run(&global),
+        // These ask it.
+        Command::Import(command) => command.run(&client(&global)?, &global),
+        Command::Export(command) => command.run(&client(&global)?),
+        Command::Node(command) => command.run(&client(&global)?, &global),
+        Command::Group(command) => command.run(&client(&global)?, &global),
+        Command::Profile(command) => command.run(&client(&global)?, &global),
+        Command::Boot(command) => command.run(&client(&global)?, &global),
+        Command::Network(command) => command.run(&client(&global)?, &global),
+        Command::Lease(command) => command.run(&client(&global)?, &global),
+        Command::Discover(command) => command.run(&client(&global)?, &global),
+        Command::Status(command) => command.run(&client(&global)?, &global),
+    }
+}
+
+fn client(global: &Global) -> anyhow::Result<Client> {
+    match &global.url {
+        Some(url) => Client::tcp(url),
+        None => Ok(Client::unix(serve::socket(global))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        crate::cli::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,116 @@
+//! `muster boot`.
+
+use axum::http::Method;
+use clap::{Args, Subcommand};
+
+use crate::api::v1::types::{AssignBody, BootBody, ReportBody, WhomBody};
+use crate::cli::client::{Client, escape};
+use crate::cli::profiles::{Target, sentence};
+use crate::cli::{Global, inventory, table};
+
+/// Say what nodes boot, and see what they would
+#[derive(Debug, Subcommand)]
+pub(crate) enum Boot {
+    /// Show what nodes boot now, and the rule that decides it
+    #[command(after_help = "Example:\n  muster boot show @compute")]
+    Show {
+        /// Node set; all nodes without one
+        set: Option<String>,
+    },
+    Set(Set),
+    /// Take assignments back
+    #[command(after_help = "Example:\n  muster boot clear nid007")]
+    Clear {
+        #[command(flatten)]
+        whom: Whom,
+        /// Only the one-shot
+        #[arg(long)]
+        once: bool,
+    },
+}
+
+/// Assign a profile or a target
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Precedence: one-shots before lasting ones; MAC, node, group (by priority), role, default.
+
+Examples:
+  muster boot set @compute --profile compute
+  muster boot set 'nid[001-004]' --kernel vmlinuz --initrd initrd.img --params 'console=ttyS0'
+  muster boot set nid007 --profile rescue --once      for its next boot only
+  muster boot set --default --local")]
+pub(crate) struct Set {
+    #[command(flatten)]
+    whom: Whom,
+    #[arg(long, conflicts_with_all = ["kernel", "script", "chain", "local"])]
+    profile: Option<String>,
+    #[command(flatten)]
+    target: Target,
+    /// For one boot
+    #[arg(long)]
+    once: bool,
+}
+
+/// For whom.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Whom {
+    /// Node set; @GROUP alone also holds for nodes that join later
+    set: Option<String>,
+    /// One interface, declared or not
+    #[arg(long)]
+    mac: Option<String>,
+    /// Nodes of a role
+    #[arg(long)]
+    role: Option<String>,
+    /// Every declared node
+    #[arg(long)]
+    default: bool,
+}
+
+impl Boot {
+    pub(crate) fn run(self, client: &Client, global: &Global) -> anyhow::Result<()> {
+        let report: ReportBody = match self {
+            Boot::Show { set } => {
+                let query = set.map(|set| format!("?set={}", escape(&set))).unwrap_or_default();
+                let boots: Vec<BootBody> = client.get(&format!("/boot{query}"))?;
+                return if global.json { table::json(&boots) } else { show(&boots) };
+            }
+            Boot::Set(Set { whom, profile, target, once }) => {
+                let target = target.body()?;
+                anyhow::ensure!(
+                    profile.is_some() || target.is_some(),
+                    "give one of --profile, --kernel, --script, --chain, --local"
+                );
+                let Whom { set, mac, role, default } = whom;
+                let body = AssignBody { whom: WhomBody { set, mac, role, default }, once, profile, target };
+                client.json(Method::PUT, "/boot", &body)?
+            }
+            Boot::Clear { whom, once } => {
+                let Whom { set, mac, role, default } = whom;
+                let mut query: Vec<String> = [("set", set), ("mac", mac), ("role", role)]
+                    .into_iter()
+                    .filter_map(|(key, value)| Some(format!("{key}={}", escape(&value?))))
+                    .collect();
+                query.extend(default.then(|| "default".to_owned()));
+                query.extend(once.then(|| "once".to_owned()));
+                let answer = client.bare(Method::DELETE, &format!("/boot?{}", query.join("&")))?;
+                serde_json::from_slice(&answer)?
+            }
+        };
+        if global.json { table::json(&report) } else { inventory::print(&report) }
+    }
+}
+
+fn show(boots: &[BootBody]) -> anyhow::Result<()> {
+    let row = |boot: &BootBody| {
+        let what = match (boot.outcome.as_str(), &boot.target) {
+            (_, Some(target)) => sentence(target),
+            ("hold", None) => "waits".to_owned(),
+            (outcome, None) => outcome.to_owned(),
+        };
+        vec![boot.node.clone(), what, boot.rule.clone()]
+    };
+    let rows: Vec<Vec<String>> = boots.iter().map(row).collect();
+    table::rows(&["node", "boots", "because"], &rows, "no nodes")
+}

@@ -1,0 +1,163 @@
+//! A small HTTP client: the command line is a client of the REST API like any other, over the Unix socket
+//! where no token is needed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::body::Bytes;
+use axum::http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::api::problem::Problem;
+use crate::api::v1;
+
+/// How long the daemon may take for an answer. An import of 100,000 nodes takes some seconds.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Asks one daemon.
+pub(crate) struct Client(Target);
+
+enum Target {
+    Unix(PathBuf),
+    /// `host:port`.
+    Tcp(String),
+}
+
+impl Client {
+    pub(crate) fn unix(socket: PathBuf) -> Client {
+        Client(Target::Unix(socket))
+    }
+
+    pub(crate) fn tcp(url: &str) -> anyhow::Result<Client> {
+        let Some(host) = url.strip_prefix("http://") else {
+            bail!("--url: {url:?}: only http:// is known so far, for daemons with authentication off");
+        };
+        let host = host.trim_end_matches('/');
+        let host = if host.contains(':') { host.to_owned() } else { format!("{host}:8081") };
+        Ok(Client(Target::Tcp(host)))
+    }
+
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        decode(&self.send(Method::GET, path, Vec::new(), "")?)
+    }
+
+    /// The answer as text.
+    pub(crate) fn get_text(&self, path: &str) -> anyhow::Result<String> {
+        Ok(String::from_utf8_lossy(&self.send(Method::GET, path, Vec::new(), "")?).into_owned())
+    }
+
+    pub(crate) fn json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        decode(&self.send(method, path, serde_json::to_vec(body)?, "application/json")?)
+    }
+
+    pub(crate) fn post_text<T: DeserializeOwned>(&self, path: &str, body: String) -> anyhow::Result<T> {
+        decode(&self.send(Method::POST, path, body.into_bytes(), "text/plain")?)
+    }
+
+    /// A request whose answer is empty or does not matter.
+    pub(crate) fn bare(&self, method: Method, path: &str) -> anyhow::Result<Bytes> {
+        self.send(method, path, Vec::new(), "")
+    }
+
+    fn send(&self, method: Method, path: &str, body: Vec<u8>, kind: &str) -> anyhow::Result<Bytes> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", v1::PREFIX))
+            .header(header::HOST, "muster")
+            .header(header::CONTENT_TYPE, kind)
+            .body(Full::new(Bytes::from(body)))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let exchange = async {
+            match &self.0 {
+                Target::Unix(path) => {
+                    let stream = tokio::net::UnixStream::connect(path).await;
+                    exchange(stream.with_context(|| no_daemon(path))?, request).await
+                }
+                Target::Tcp(host) => {
+                    let stream = tokio::net::TcpStream::connect(host).await;
+                    exchange(stream.with_context(|| format!("cannot reach {host}"))?, request).await
+                }
+            }
+        };
+        let patient = async { tokio::time::timeout(PATIENCE, exchange).await };
+        let (status, body) = runtime.block_on(patient).context("the daemon does not answer")??;
+        if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
+    }
+}
+
+fn no_daemon(socket: &std::path::Path) -> String {
+    let socket = socket.display();
+    format!(
+        "no daemon answers at {socket}. Is it running (muster serve)? Are you root or in the group muster? \
+         Is --data-dir right?"
+    )
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let answer = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        anyhow::Ok((status, body))
+    };
+    // The connection is driven beside the request and ends with it.
+    let mut connection = std::pin::pin!(connection);
+    let mut answer = std::pin::pin!(answer);
+    tokio::select! {
+        answer = answer.as_mut() => answer,
+        ended = connection.as_mut() => {
+            ended?;
+            answer.await
+        }
+    }
+}
+
+fn decode<T: DeserializeOwned>(body: &Bytes) -> anyhow::Result<T> {
+    serde_json::from_slice(body).context("the daemon's answer is not understood (another version?)")
+}
+
+/// The API's problem as text: the cause, then each problem on a line.
+fn refusal(status: StatusCode, body: &Bytes) -> anyhow::Error {
+    let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
+        return anyhow::anyhow!("the daemon refuses: {status}");
+    };
+    let lines: Vec<String> = problem
+        .problems
+        .iter()
+        .filter(|one| problem.problems.len() > 1 || one.line.is_some() || !problem.detail.contains(&one.text))
+        .map(|one| {
+            let line = one.line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            let place: Vec<&str> = [one.subject.as_str(), one.field.as_str()]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect();
+            let place = place.join(": ");
+            let colon = if place.is_empty() { "" } else { ": " };
+            format!("\n  {line}{place}{colon}{}", one.text)
+        })
+        .collect();
+    anyhow::anyhow!("{}{}", problem.detail, lines.concat())
+}
+
+/// Escapes a query value.
+pub(crate) fn escape(text: &str) -> String {
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b':' | b',');
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}

@@ -1,0 +1,122 @@
+//! `muster import` and `muster export`.
+
+use std::io::{IsTerminal, Read, Write as _};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::api::v1::types::ReportBody;
+use crate::base::hostlist::fold;
+use crate::cli::client::Client;
+use crate::cli::{Global, table};
+
+/// Declare nodes from a file: all of it, or nothing
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads OpenCHAMI's nodes.yaml in all of its forms, CSV (name,mac,ip,…), and what `muster export` writes.
+Which it is shows in the text.
+
+Examples:
+  muster import nodes.yaml
+  muster import --dry-run nodes.csv
+  muster import --prune nodes.yaml        also remove what the file does not name (shown first)")]
+pub(crate) struct Import {
+    /// The file, or - for standard input
+    file: PathBuf,
+    /// Show what would change, change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Remove nodes and BMCs that the file does not name
+    #[arg(long)]
+    prune: bool,
+    /// Prune without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Print the inventory as a file that imports back to the same state
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  muster export > site.yaml")]
+pub(crate) struct Export {
+    /// A file instead of standard output
+    file: Option<PathBuf>,
+}
+
+impl Import {
+    pub(crate) fn run(self, client: &Client, global: &Global) -> anyhow::Result<()> {
+        let text = if self.file.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text)?;
+            text
+        } else {
+            std::fs::read_to_string(&self.file)
+                .with_context(|| format!("cannot read {}", self.file.display()))?
+        };
+        let prune = if self.prune { "&prune" } else { "" };
+        if std::io::stderr().is_terminal() && text.len() > 1 << 20 {
+            eprintln!("reading {} MB …", text.len() >> 20);
+        }
+        if self.prune && !self.dry_run && !self.yes {
+            let preview: ReportBody =
+                client.post_text(&format!("/inventory/import?dry_run{prune}"), text.clone())?;
+            confirm(&preview)?;
+        }
+        let dry_run = if self.dry_run { "dry_run" } else { "" };
+        let report: ReportBody = client.post_text(&format!("/inventory/import?{dry_run}{prune}"), text)?;
+        if global.json { table::json(&report) } else { print(&report) }
+    }
+}
+
+/// Shows what pruning removes and asks. Without a terminal nobody can answer: refused.
+fn confirm(preview: &ReportBody) -> anyhow::Result<()> {
+    if preview.removed.is_empty() {
+        return Ok(());
+    }
+    eprintln!("would be removed: {}", fold(preview.removed.iter().map(String::as_str)));
+    if !std::io::stdin().is_terminal() {
+        bail!(
+            "--prune would remove {} thing(s); say --yes to do it without being asked",
+            preview.removed.len()
+        );
+    }
+    eprint!("Remove {}? [y/N] ", preview.removed.len());
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if answer.trim().eq_ignore_ascii_case("y") { Ok(()) } else { bail!("nothing was changed") }
+}
+
+/// A report in a few lines.
+pub(crate) fn print(report: &ReportBody) -> anyhow::Result<()> {
+    let mut text = String::new();
+    for (verb, names) in
+        [("added", &report.added), ("changed", &report.changed), ("removed", &report.removed)]
+    {
+        if !names.is_empty() {
+            text.push_str(&format!("{verb} {}: {}\n", names.len(), fold(names.iter().map(String::as_str))));
+        }
+    }
+    if report.unchanged > 0 {
+        text.push_str(&format!("unchanged {}\n", report.unchanged));
+    }
+    if text.is_empty() {
+        text.push_str("nothing to do\n");
+    }
+    if report.dry_run {
+        text.push_str("this was a dry run: nothing was changed\n");
+    }
+    table::print(&text)
+}
+
+impl Export {
+    pub(crate) fn run(self, client: &Client) -> anyhow::Result<()> {
+        let text = client.get_text("/inventory/export")?;
+        match self.file {
+            None => table::print(&text),
+            Some(file) => {
+                std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
+            }
+        }
+    }
+}

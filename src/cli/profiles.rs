@@ -1,0 +1,111 @@
+//! `muster profile`, and the options that describe a boot target.
+
+use axum::http::Method;
+use clap::{Args, Subcommand};
+
+use crate::api::v1::types::{ProfileBody, TargetBody};
+use crate::cli::client::{Client, escape};
+use crate::cli::{Global, table};
+
+/// List, show, change and remove profiles: boot targets with a name
+#[derive(Debug, Subcommand)]
+pub(crate) enum Profile {
+    /// List profiles
+    List,
+    /// Show a profile
+    Show { name: String },
+    /// Make or replace a profile
+    #[command(after_help = "\
+Examples:
+  muster profile set compute --kernel compute/vmlinuz --initrd compute/initrd.img --params 'console=ttyS0'
+  muster profile set menu --script ./menu.ipxe
+  muster profile set disk --local")]
+    Set {
+        name: String,
+        #[arg(long, default_value = "")]
+        description: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Remove a profile that nobody boots
+    Rm { name: String },
+}
+
+/// What to boot.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Target {
+    /// URL of the kernel, or its path below images.root
+    #[arg(long)]
+    pub(crate) kernel: Option<String>,
+    /// URL or path of an initrd; may be given several times
+    #[arg(long = "initrd", requires = "kernel")]
+    pub(crate) initrds: Vec<String>,
+    /// Kernel parameters; {head} {http} {images} {name} are filled in
+    #[arg(long, requires = "kernel", allow_hyphen_values = true, default_value = "")]
+    pub(crate) params: String,
+    /// File with an iPXE script of your own
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
+    pub(crate) script: Option<std::path::PathBuf>,
+    /// URL that iPXE chains to
+    #[arg(long, value_name = "URL", conflicts_with_all = ["kernel", "script"])]
+    pub(crate) chain: Option<String>,
+    /// The local disk
+    #[arg(long, conflicts_with_all = ["kernel", "script", "chain"])]
+    pub(crate) local: bool,
+}
+
+impl Target {
+    /// None: no option describes a target.
+    pub(crate) fn body(self) -> anyhow::Result<Option<TargetBody>> {
+        let Target { kernel, initrds, params, script, chain, local } = self;
+        let script = script.map(std::fs::read_to_string).transpose()?;
+        let body = TargetBody { kernel, initrds, params, script, chain, local };
+        Ok(Some(body).filter(|body| *body != TargetBody::default()))
+    }
+}
+
+impl Profile {
+    pub(crate) fn run(self, client: &Client, global: &Global) -> anyhow::Result<()> {
+        let path = |name: &str| format!("/profiles/{}", escape(name));
+        let profiles: Vec<ProfileBody> = match self {
+            Profile::List => client.get("/profiles")?,
+            Profile::Show { name } => vec![client.get(&path(&name))?],
+            Profile::Set { name, description, target } => {
+                let target = target.body()?;
+                let target = target
+                    .ok_or_else(|| anyhow::anyhow!("give one of --kernel, --script, --chain, --local"))?;
+                let body = ProfileBody { name: name.clone(), description, target };
+                vec![client.json(Method::PUT, &path(&name), &body)?]
+            }
+            Profile::Rm { name } => {
+                client.bare(Method::DELETE, &path(&name))?;
+                return table::print(&format!("profile {name} removed\n"));
+            }
+        };
+        if global.json {
+            return table::json(&profiles);
+        }
+        let row = |profile: &ProfileBody| {
+            vec![profile.name.clone(), sentence(&profile.target), profile.description.clone()]
+        };
+        let rows: Vec<Vec<String>> = profiles.iter().map(row).collect();
+        table::rows(&["name", "boots", "description"], &rows, "no profiles")
+    }
+}
+
+/// A target on one line.
+pub(crate) fn sentence(target: &TargetBody) -> String {
+    match target {
+        TargetBody { kernel: Some(kernel), initrds, params, .. } => {
+            [vec![kernel.clone()], initrds.clone(), vec![params.clone()]]
+                .concat()
+                .join(" ")
+                .trim_end()
+                .to_owned()
+        }
+        TargetBody { script: Some(script), .. } => format!("a script of {} lines", script.lines().count()),
+        TargetBody { chain: Some(url), .. } => format!("chain {url}"),
+        TargetBody { local: true, .. } => "the local disk".to_owned(),
+        TargetBody { .. } => "nothing".to_owned(),
+    }
+}
