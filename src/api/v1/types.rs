@@ -14,14 +14,14 @@ use crate::model::{
 };
 use crate::wire::ipxe;
 
-/// A node. `effective_xname` is told, not taken.
+/// A node. `effective_xname` is told; given back, it is not looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeBody {
     pub name: String,
     #[serde(default)]
     pub xname: Option<String>,
-    #[serde(default, skip_deserializing)]
+    #[serde(default)]
     pub effective_xname: String,
     #[serde(default)]
     pub nid: Option<u32>,
@@ -72,7 +72,7 @@ pub struct BmcBody {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A group. `members` is told, not taken: use the members route.
+/// A group. `members` is told; given back, it is not looked at: use the members route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupBody {
@@ -86,7 +86,7 @@ pub struct GroupBody {
     pub loader: Option<String>,
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
-    #[serde(default, skip_deserializing)]
+    #[serde(default)]
     pub members: Vec<String>,
 }
 
