@@ -12,6 +12,7 @@ use std::str::FromStr;
 use crate::app::config_file::{At, ConfigProblem, Problems, Section};
 use crate::base::Millis;
 use crate::model::Site;
+use crate::transport::loaders::DIRECTORIES;
 
 /// Everything that is configured.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,9 +74,6 @@ pub struct Log {
     /// A filter of `tracing_subscriber::EnvFilter`.
     pub level: String,
 }
-
-/// Where loaders lie when Debian's `ipxe` package, or an image, brought them.
-const LOADER_FOLDERS: [&str; 2] = ["/usr/lib/ipxe", "/usr/share/muster/loaders"];
 
 impl Default for Config {
     fn default() -> Self {
@@ -139,7 +137,7 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
         dns: Dns { listen: dns_listen, forward: forward.into_iter().map(|at| at.value.0).collect() },
         images: image_root,
         loaders: folders.map_or_else(
-            || LOADER_FOLDERS.map(PathBuf::from).to_vec(),
+            || DIRECTORIES.map(PathBuf::from).to_vec(),
             |list| list.into_iter().map(|at| PathBuf::from(at.value.0)).collect(),
         ),
         auth,

@@ -68,13 +68,6 @@ impl Loaders {
         }
         loaders
     }
-
-    /// The default directories, and `loaders` below the data directory.
-    #[must_use]
-    pub fn of_data_directory(data: &Path) -> Loaders {
-        Loaders::open(DIRECTORIES.iter().map(PathBuf::from).collect(), Some(data.join("loaders")))
-    }
-
     /// Reads all directories again. Blocks on the disk. Returns what could not be read; the rest counts.
     pub fn reload(&self) -> Vec<LoadersError> {
         let mut files = Files::new();

@@ -1,0 +1,108 @@
+//! Documents are executed: the example configuration, and what README shows.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+use muster::app::config::Config;
+use muster::engine::inventory::read;
+use muster::model::Site;
+
+fn file(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+fn example() -> String {
+    file("rootfs-overlay/etc/muster/muster.toml")
+}
+
+/// The example with every commented key in force: lines that begin with `#` and are TOML.
+fn uncommented() -> String {
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(rest)
+            if rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) =>
+        {
+            rest.to_owned()
+        }
+        _ => line.to_owned(),
+    };
+    example().lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_configuration_is_the_default() {
+    assert_eq!(Config::parse(&example()).unwrap(), Config::default());
+}
+
+#[test]
+fn every_key_of_the_example_is_read() {
+    let config = Config::parse(&uncommented()).unwrap();
+    let network = &config.site.networks[0];
+    assert_eq!((network.name.as_str(), network.mtu, network.ntp.len()), ("boot", Some(1500), 1));
+    assert_eq!(config.site.kernel_params, "console=ttyS0,115200");
+    // What stands behind "#" as a default is the default.
+    let mut bare = config.clone();
+    bare.site = Site { networks: Vec::new(), ..Config::default().site };
+    let default = Config::default();
+    assert_eq!((&bare.http, &bare.tftp, &bare.log), (&default.http, &default.tftp, &default.log));
+    assert_eq!(
+        (&bare.dns.listen, &bare.loaders, &bare.auth),
+        (&default.dns.listen, &default.loaders, &default.auth)
+    );
+}
+
+#[test]
+fn every_key_that_is_read_stands_in_the_example() {
+    // A misspelt key is answered with the known ones that are near; a key the reader knows is never "unknown".
+    let text = uncommented();
+    for key in [
+        "name",
+        "short_name",
+        "domain",
+        "interface",
+        "address",
+        "manage",
+        "dhcp",
+        "range",
+        "unknown",
+        "router",
+        "dns",
+        "ntp",
+        "mtu",
+        "lease",
+        "short_lease",
+        "trust_option82",
+        "listen",
+        "single_port",
+        "forward",
+        "root",
+        "directories",
+        "kernel_params",
+        "mode",
+        "test_namespace",
+        "socket",
+        "format",
+        "level",
+    ] {
+        assert!(
+            text.lines().any(|line| line.starts_with(&format!("{key} = "))),
+            "{key} is not in the example"
+        );
+    }
+}
+
+#[test]
+fn what_the_readme_shows_is_true() {
+    let readme = file("README.md");
+    let block = |start: &str, end: &str| {
+        let from = readme.find(start).unwrap() + start.len();
+        readme[from..from + readme[from..].find(end).unwrap()].to_owned()
+    };
+    let config = Config::parse(&block("<<'EOF'\n", "EOF\n")).unwrap();
+    assert_eq!(config.site.networks[0].address.to_string(), "172.16.0.254/24");
+    let nodes = read(&block("```yaml\n", "```"), "nid").unwrap();
+    assert_eq!(nodes.nodes[0].name.as_str(), "nid001");
+    for script in ["scripts/demo", "scripts/test"] {
+        assert!(readme.contains(script) && Path::new(env!("CARGO_MANIFEST_DIR")).join(script).exists());
+    }
+}
