@@ -185,7 +185,7 @@ impl Task {
         }
         self.counters.requests.raise();
         let request = Request::new(message, ingress);
-        if request.mac.is_some_and(|mac| !self.limiter.allows(mac, now)) {
+        if !self.limiter.allows(request.mac, now) {
             self.counters.rate_limited.raise();
             return;
         }
