@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::inventory::document::NodeDeclaration;
 use crate::engine::inventory::yaml::{Value, Yaml};
 use crate::engine::inventory::{Document, Problems, nodes};
 
@@ -26,32 +25,41 @@ const COLUMNS: [(&str, &str); 15] = [
 ];
 
 /// Reads a table. Each line becomes a node as form C writes it, so that all rules are the same.
-pub(crate) fn read(text: &str, problems: &mut Problems) -> Document {
+pub(crate) fn read(text: &str, short_name: &str, problems: &mut Problems) -> Document {
+    let lines = Lines(text.lines().collect());
     let mut reader = ::csv::ReaderBuilder::new()
         .flexible(true)
         .trim(::csv::Trim::All)
         .comment(Some(b'#'))
         .from_reader(text.as_bytes());
-    let columns = match reader.headers() {
-        Ok(header) => header.iter().map(str::to_ascii_lowercase).collect::<Vec<_>>(),
+    let (columns, top) = match reader.headers() {
+        Ok(header) => {
+            (header.iter().map(str::to_ascii_lowercase).collect::<Vec<_>>(), lines.of(header.position()))
+        }
         Err(error) => {
-            problems.add(1, "", error.to_string());
+            problems.add(lines.of(error.position()), "", error.to_string());
             return Document::default();
         }
     };
     let field = |column: &str| COLUMNS.iter().find(|(name, _)| *name == column).map(|(_, field)| *field);
     for column in columns.iter().filter(|column| field(column).is_none()) {
-        problems.add(1, column.clone(), "unknown column");
+        let known = COLUMNS.map(|(name, _)| name).join(", ");
+        problems.add(top, column.clone(), format!("unknown column; known are {known}"));
+    }
+    // `group` and `groups` are one field: a second column of it would hide the first.
+    for (_, wanted) in COLUMNS.iter().filter(|(name, _)| *name != "group") {
+        if let Some(second) = columns.iter().filter(|column| field(column) == Some(wanted)).nth(1) {
+            problems.add(top, second.clone(), "this column stands here twice");
+        }
     }
     for needed in ["name", "mac"].iter().filter(|needed| !columns.iter().any(|column| column == *needed)) {
-        problems.add(1, *needed, "this column is needed");
+        problems.add(top, *needed, "this column is needed");
     }
     let mut items = Vec::new();
     for record in reader.records() {
         match record {
             Ok(record) => {
-                let line =
-                    record.position().map_or(0, |position| usize::try_from(position.line()).unwrap_or(0));
+                let line = lines.of(record.position());
                 if record.len() != columns.len() {
                     let text = format!("{} fields, but the header has {}", record.len(), columns.len());
                     problems.add(line, "", text);
@@ -61,16 +69,12 @@ pub(crate) fn read(text: &str, problems: &mut Problems) -> Document {
                 items.push(row(line, pairs.filter_map(|(column, cell)| Some((field(column)?, cell)))));
             }
             Err(error) => {
-                let line =
-                    error.position().map_or(0, |position| usize::try_from(position.line()).unwrap_or(0));
-                problems.add(line, "", error.to_string());
+                problems.add(lines.of(error.position()), "", error.to_string());
             }
         }
     }
     let root = Yaml { line: 1, value: Value::List(items) };
-    let mut document = nodes::document(&root, "", problems);
-    document.nodes.iter_mut().for_each(forget_empty);
-    document
+    nodes::document(&root, short_name, problems)
 }
 
 /// Empty cells say nothing.
@@ -90,7 +94,15 @@ fn row<'a>(line: usize, cells: impl Iterator<Item = (&'static str, &'a str)>) ->
     Yaml { line, value: Value::Map(pairs) }
 }
 
-/// Annotations come from unknown fields only, which a table does not have.
-fn forget_empty(node: &mut NodeDeclaration) {
-    node.annotations.clear();
+/// Where the lines of a table stand. The reader's own places are those of the comments before a record.
+struct Lines<'t>(Vec<&'t str>);
+
+impl Lines<'_> {
+    /// The line of what begins at or after a place, from one.
+    fn of(&self, position: Option<&::csv::Position>) -> usize {
+        let line = position.map_or(1, |position| usize::try_from(position.line()).unwrap_or(usize::MAX));
+        let rest = self.0.iter().skip(line.saturating_sub(1));
+        let silent = rest.take_while(|line| line.trim().is_empty() || line.starts_with('#')).count();
+        line.saturating_add(silent)
+    }
 }

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use crate::base::limits::PROBLEMS_MAX;
 use crate::base::{BmcName, GroupName, Mac, NodeName, ProfileName, Uuid, Xname};
 use crate::model::profile::Boot;
-use crate::model::{Arch, BootPolicy, BootTarget, Interface, Nid};
+use crate::model::{Arch, BootPolicy, BootTarget, Nid};
 
 /// One thing that is wrong in a document.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -35,6 +35,10 @@ pub type Field<T> = Option<Option<T>>;
 pub struct Document {
     pub nodes: Vec<NodeDeclaration>,
     pub bmcs: Vec<BmcDeclaration>,
+    /// False: the document says nothing about nodes, and pruning leaves them alone.
+    pub has_nodes: bool,
+    /// The same of BMCs. True also if only nodes tell about theirs.
+    pub has_bmcs: bool,
     /// None: the document has no such section, and pruning leaves those alone.
     pub groups: Option<Vec<GroupDeclaration>>,
     pub profiles: Option<Vec<ProfileDeclaration>>,
@@ -51,19 +55,46 @@ pub struct NodeDeclaration {
     pub arch: Field<Arch>,
     pub role: Field<String>,
     pub groups: Option<BTreeSet<GroupName>>,
-    pub interfaces: Option<Vec<Interface>>,
-    /// A BMC's name or xname.
-    pub bmc: Field<String>,
+    pub interfaces: Option<Interfaces>,
+    pub bmc: Field<BmcRef>,
     pub policy: Option<BootPolicy>,
     pub loader: Field<String>,
     /// Joined with those the node has.
     pub annotations: BTreeMap<String, String>,
 }
 
+/// What a document says about a node's ports.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Interfaces {
+    /// All of them.
+    All(Vec<InterfaceDeclaration>),
+    /// One; the form has no room for more, so that others of the node stay.
+    One(InterfaceDeclaration),
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct InterfaceDeclaration {
+    pub name: Field<String>,
+    pub mac: Mac,
+    pub addresses: Option<Vec<Ipv4Addr>>,
+}
+
+/// Which BMC a node has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BmcRef {
+    /// By name or xname, in the document or in the inventory.
+    Named(String),
+    /// The entry of `Document::bmcs` that was made for what stands in the node.
+    Entry(usize),
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub struct BmcDeclaration {
     pub line: usize,
     pub name: BmcName,
+    /// False: the name was made up. A BMC with the same hardware address, xname or address is the same one,
+    /// whatever it is called.
+    pub named: bool,
     pub xname: Field<Xname>,
     pub mac: Field<Mac>,
     pub address: Field<Ipv4Addr>,
@@ -107,6 +138,16 @@ pub struct AssignmentDeclaration {
     pub boot: Boot,
 }
 
+impl Interfaces {
+    #[must_use]
+    pub fn as_slice(&self) -> &[InterfaceDeclaration] {
+        match self {
+            Interfaces::All(list) => list,
+            Interfaces::One(one) => std::slice::from_ref(one),
+        }
+    }
+}
+
 impl Problems {
     pub fn add(&mut self, line: usize, field: impl Into<String>, text: impl Into<String>) {
         self.push(ImportProblem { line, field: field.into(), text: text.into() });
@@ -118,6 +159,13 @@ impl Problems {
         } else {
             self.more = self.more.saturating_add(1);
         }
+    }
+
+    /// In the order of lines; those without a line come first.
+    #[must_use]
+    pub fn sorted(mut self) -> Problems {
+        self.list.sort_by_key(|problem| problem.line);
+        self
     }
 
     #[must_use]

@@ -1,9 +1,10 @@
 //! Declared state as a document that imports back to the same state: form A of OpenCHAMI's tools, and the
 //! sections and fields in which ours goes beyond it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};
 
+use crate::base::Xname;
 use crate::model::profile::Boot;
 use crate::model::{Assignment, Bmc, BootPolicy, BootTarget, Group, Inventory, Node, Profile, Selector};
 
@@ -14,7 +15,10 @@ pub fn export(inventory: &Inventory) -> String {
     out.section("bmcs", inventory.bmcs.values(), |out, bmc| out.bmc(bmc));
     out.section("groups", inventory.groups.values(), |out, group| out.group(group));
     out.section("profiles", inventory.profiles.values(), |out, profile| out.profile(profile));
-    out.section("nodes", inventory.nodes.values(), |out, node| out.node(node));
+    let bmcs = inventory.bmcs.values();
+    let implied = bmcs.flat_map(|bmc| [Some(bmc.name.as_str()), bmc.xname.as_ref().map(Xname::as_str)]);
+    let implied: BTreeSet<&str> = implied.flatten().collect();
+    out.section("nodes", inventory.nodes.values(), |out, node| out.node(node, &implied));
     out.section("assignments", inventory.assignments.values(), |out, assignment| {
         out.assignment(assignment, inventory);
     });
@@ -23,16 +27,37 @@ pub fn export(inventory: &Inventory) -> String {
 
 struct Writer(String);
 
-/// The text of a scalar: as it is where YAML cannot misread it, else in JSON's quotes, which are YAML's too.
+/// Longest key that YAML allows without a `?` in front (YAML 1.2.2 section 8.2.2).
+const SIMPLE_KEY_MAX: usize = 1024;
+
+/// The text of a scalar: as it is where YAML cannot misread it, else in double quotes.
 fn quote(text: &str) -> String {
-    let plain = !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/'))
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/'))
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
         && !matches!(
             text.to_ascii_lowercase().as_str(),
-            "null" | "true" | "false" | "yes" | "no" | "on" | "off"
+            "null" | "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n"
         );
-    if plain { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+    if plain { text.to_owned() } else { quoted(text) }
+}
+
+/// Letters and printable ASCII as they are; the rest escaped, so that nothing invisible stands in the document
+/// and nothing in it that YAML forbids (section 5.1).
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            ' '..='~' => out.push(c),
+            _ if c.is_alphanumeric() => out.push(c),
+            _ => drop(write!(out, "\\U{:08x}", u32::from(c))),
+        }
+    }
+    out.push('"');
+    out
 }
 
 impl Writer {
@@ -57,8 +82,13 @@ impl Writer {
         let _ = writeln!(self.0, "  {key}: {}", quote(&value.to_string()));
     }
 
+    fn number(&mut self, key: &str, value: impl Display) {
+        let _ = writeln!(self.0, "  {key}: {value}");
+    }
+
     fn some(&mut self, key: &str, value: Option<impl Display>) {
-        if let Some(value) = value {
+        // An empty word would be read as none.
+        if let Some(value) = value.map(|value| value.to_string()).filter(|value| !value.is_empty()) {
             self.line(key, value);
         }
     }
@@ -75,9 +105,10 @@ impl Writer {
             let _ = writeln!(self.0, "  annotations:");
         }
         for (key, value) in annotations {
-            let (key, value) =
-                (serde_json::Value::from(key.as_str()), serde_json::Value::from(value.as_str()));
-            let _ = writeln!(self.0, "    {key}: {value}");
+            let (key, value) = (quoted(key), quoted(value));
+            let explicit = if key.len() < SIMPLE_KEY_MAX { "" } else { "? " };
+            let colon = if explicit.is_empty() { ": " } else { "\n    : " };
+            let _ = writeln!(self.0, "    {explicit}{key}{colon}{value}");
         }
     }
 
@@ -95,7 +126,9 @@ impl Writer {
         let Group { name, description, priority, loader, annotations } = group;
         self.first("name", name);
         self.some("description", Some(description).filter(|text| !text.is_empty()));
-        self.some("priority", Some(priority).filter(|priority| **priority != 0));
+        if *priority != 0 {
+            self.number("priority", priority);
+        }
         self.some("loader", loader.as_ref());
         self.annotations(annotations);
     }
@@ -122,7 +155,7 @@ impl Writer {
         }
     }
 
-    fn node(&mut self, node: &Node) {
+    fn node(&mut self, node: &Node, implied: &BTreeSet<&str>) {
         let Node {
             id: _,
             name,
@@ -140,12 +173,19 @@ impl Writer {
         } = node;
         self.first("name", name);
         self.some("xname", xname.as_ref());
-        self.some("nid", nid.map(|nid| nid.0));
+        if let Some(nid) = nid {
+            self.number("nid", nid.0);
+        }
         self.some("uuid", uuid.as_ref());
         self.some("arch", arch.map(|arch| arch.as_str()));
         self.some("role", role.as_ref());
         self.list("groups", groups.iter());
-        self.some("bmc", bmc.as_ref());
+        match (bmc, xname.as_ref().and_then(Xname::parent)) {
+            (Some(bmc), _) => self.line("bmc", bmc),
+            // An import would take the BMC that the xname points to.
+            (None, Some(parent)) if implied.contains(parent.as_str()) => self.number("bmc", "null"),
+            (None, _) => {}
+        }
         self.some("policy", Some(policy.as_str()).filter(|_| *policy != BootPolicy::Serve));
         self.some("loader", loader.as_ref());
         self.annotations(annotations);
@@ -154,7 +194,7 @@ impl Writer {
         }
         for interface in interfaces {
             let _ = writeln!(self.0, "  - mac_addr: {}", quote(&interface.mac.to_string()));
-            if let Some(name) = &interface.name {
+            if let Some(name) = interface.name.as_ref().filter(|name| !name.is_empty()) {
                 let _ = writeln!(self.0, "    name: {}", quote(name));
             }
             let addresses: Vec<String> =

@@ -37,6 +37,11 @@ impl<'y> Fields<'y> {
         self.pairs.iter().any(|(name, _)| name == key)
     }
 
+    /// The line on which a key's value stands, else the mapping's.
+    pub(crate) fn line_of(&self, key: &str) -> usize {
+        self.pairs.iter().find(|(name, _)| name == key).map_or(self.line, |(_, value)| value.line)
+    }
+
     pub(crate) fn take(&mut self, key: &'static str) -> Option<&'y Yaml> {
         self.taken.push(key);
         self.pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value)

@@ -3,20 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::base::{BmcName, Mac, NodeName, Xname};
+use crate::base::{BmcName, NodeName, Xname};
 use crate::engine::inventory::document::{
-    AssignmentDeclaration, BmcDeclaration, GroupDeclaration, NodeDeclaration, Whom,
+    AssignmentDeclaration, BmcRef, GroupDeclaration, NodeDeclaration, ProfileDeclaration, Whom,
 };
-use crate::engine::inventory::{Document, Problems};
+use crate::engine::inventory::lookup::{Bmcs, Nodes};
+use crate::engine::inventory::report::{Differs, Report};
+use crate::engine::inventory::{Document, Problems, merge};
 use crate::model::profile::AssignmentKey;
 use crate::model::validate::{Subject, validate};
-use crate::model::{Assignment, Bmc, Change, Group, Inventory, Node, NodeId, Profile, Selector, Site};
+use crate::model::{Assignment, Change, Inventory, Node, NodeId, Selector, Site};
 
 /// How to treat what the document does not mention.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Mode {
-    /// Remove nodes and BMCs that are not in the document, and groups, profiles and assignments if it has a
-    /// section for them.
+    /// Remove nodes, BMCs, groups, profiles and assignments that are not in the document, each kind only if the
+    /// document speaks of that kind at all.
     pub prune: bool,
 }
 
@@ -27,44 +29,27 @@ pub struct Plan {
     pub report: Report,
 }
 
-/// Names by fate. Others than nodes have their kind in front: `bmc bmc01`.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Report {
-    pub added: Vec<String>,
-    pub changed: Vec<String>,
-    pub removed: Vec<String>,
-    pub unchanged: usize,
-}
-
 /// Plans an import.
 ///
 /// # Errors
 /// Every problem of the result that was not there before, with the line that causes it.
 pub fn plan(inventory: &Inventory, site: &Site, document: &Document, mode: Mode) -> Result<Plan, Problems> {
     let mut planner = Planner::new(inventory);
-    document.bmcs.iter().for_each(|declared| planner.bmc(declared));
-    document.groups.iter().flatten().for_each(|declared| planner.group(declared));
-    for declared in document.profiles.iter().flatten() {
-        let old = inventory.profiles.get(&declared.name);
-        let description = declared.description.clone().or_else(|| old.map(|old| old.description.clone()));
-        let profile = Profile {
-            name: declared.name.clone(),
-            description: description.unwrap_or_default(),
-            target: declared.target.clone(),
-        };
-        planner.put(format!("profile {}", profile.name), old, profile, Change::PutProfile);
-    }
-    let kept = planner.nodes(document);
+    let bmcs = planner.bmcs(document);
+    planner.groups(document.groups.as_deref().unwrap_or_default());
+    planner.profiles(document.profiles.as_deref().unwrap_or_default());
+    let kept = planner.nodes(document, &bmcs);
     planner.names = planner.next.nodes.values().map(|node| (node.name.clone(), node.id)).collect();
-    for declared in document.assignments.iter().flatten() {
-        planner.assignment(declared);
-    }
+    planner.assignments(document.assignments.as_deref().unwrap_or_default());
     if mode.prune {
-        planner.prune(document, &kept);
+        planner.prune(document, &kept, &bmcs);
     }
-    planner.check(document, site);
-    if planner.problems.is_empty() { Ok(planner.plan) } else { Err(planner.problems) }
+    planner.check(document, &bmcs, site);
+    if planner.problems.is_empty() { Ok(planner.plan) } else { Err(planner.problems.sorted()) }
 }
+
+/// Where something stands in the document: line, field, and what it is.
+type Entry<'e> = (usize, String, &'e str);
 
 struct Planner<'a> {
     inventory: &'a Inventory,
@@ -72,30 +57,42 @@ struct Planner<'a> {
     next: Inventory,
     /// Nodes of `next` by name.
     names: BTreeMap<NodeName, NodeId>,
+    /// BMCs that get another name.
+    renamed: BTreeMap<BmcName, BmcName>,
     plan: Plan,
     problems: Problems,
 }
 
 impl<'a> Planner<'a> {
     fn new(inventory: &'a Inventory) -> Planner<'a> {
-        let (next, names) = (inventory.clone(), BTreeMap::new());
-        Planner { inventory, next, names, plan: Plan::default(), problems: Problems::default() }
+        Planner {
+            inventory,
+            next: inventory.clone(),
+            names: BTreeMap::new(),
+            renamed: BTreeMap::new(),
+            plan: Plan::default(),
+            problems: Problems::default(),
+        }
     }
 
-    fn put<T: PartialEq>(
+    fn put<T: Differs>(
         &mut self,
         name: String,
         old: Option<&Arc<T>>,
         new: T,
         change: impl FnOnce(Arc<T>) -> Change,
     ) {
+        let report = &mut self.plan.report;
         match old {
             Some(old) if **old == new => {
-                self.plan.report.unchanged = self.plan.report.unchanged.saturating_add(1);
+                report.unchanged = report.unchanged.saturating_add(1);
                 return;
             }
-            Some(_) => self.plan.report.changed.push(name),
-            None => self.plan.report.added.push(name),
+            Some(old) => {
+                report.fields.insert(name.clone(), old.differs(&new));
+                report.changed.push(name);
+            }
+            None => report.added.push(name),
         }
         self.change(change(Arc::new(new)));
     }
@@ -105,157 +102,185 @@ impl<'a> Planner<'a> {
         self.plan.changes.push(change);
     }
 
-    fn bmc(&mut self, declared: &BmcDeclaration) {
-        let BmcDeclaration { line: _, name, xname, mac, address, fqdn, annotations } = declared.clone();
-        let old = self.inventory.bmcs.get(&name);
-        let mut bmc = old.map_or_else(
-            || Bmc {
-                name: name.clone(),
-                xname: None,
-                mac: None,
-                address: None,
-                fqdn: None,
-                annotations: BTreeMap::new(),
-            },
-            |old| Bmc::clone(old),
-        );
-        set(&mut bmc.xname, xname);
-        set(&mut bmc.mac, mac);
-        set(&mut bmc.address, address);
-        set(&mut bmc.fqdn, fqdn);
-        bmc.annotations.extend(annotations);
-        self.put(format!("bmc {name}"), old, bmc, Change::PutBmc);
+    /// Remembers a name of the document. False, with a problem that names both lines: it was there before.
+    fn first<K: Ord>(
+        &mut self,
+        seen: &mut BTreeMap<K, usize>,
+        key: K,
+        (line, field, what): Entry<'_>,
+    ) -> bool {
+        match seen.insert(key, line) {
+            None => true,
+            Some(other) => {
+                self.problems.add(line, field, format!("{what} stands on line {other} already"));
+                false
+            }
+        }
     }
 
-    fn group(&mut self, declared: &GroupDeclaration) {
-        let GroupDeclaration { line: _, name, description, priority, loader, annotations } = declared.clone();
-        let old = self.inventory.groups.get(&name);
-        let mut group = old.map_or_else(|| Group::new(name.clone()), |old| Group::clone(old));
-        group.description = description.unwrap_or(group.description);
-        group.priority = priority.unwrap_or(group.priority);
-        set(&mut group.loader, loader);
-        group.annotations.extend(annotations);
-        self.put(format!("group {name}"), old, group, Change::PutGroup);
-    }
-
-    /// Plans all nodes; returns those that the document mentions.
-    fn nodes(&mut self, document: &Document) -> BTreeSet<NodeId> {
+    /// Plans all BMCs; returns under which name each entry of the document is kept. A name that was made up
+    /// gives way to the one that is there; what a document calls by a name of its own is renamed.
+    fn bmcs(&mut self, document: &Document) -> Vec<BmcName> {
         let inventory = self.inventory;
-        let index = Index::of(inventory);
-        let bmcs = bmc_index(&self.next);
-        let mut seen: BTreeMap<NodeId, usize> = BTreeMap::new();
-        let mut names: BTreeMap<&NodeName, usize> = BTreeMap::new();
-        let mut fresh = inventory.next_node;
-        for (position, declared) in document.nodes.iter().enumerate() {
-            if let Some(line) = names.insert(&declared.name, declared.line) {
-                let text = format!("the name {} is also used on line {line}", declared.name);
-                self.problems.add(declared.line, format!("nodes[{position}].name"), text);
+        let known = Bmcs::of(inventory, document);
+        let (mut names, mut seen) = (Vec::new(), BTreeMap::new());
+        for (index, declared) in document.bmcs.iter().enumerate() {
+            let today = known.find(declared);
+            let name = today.filter(|_| !declared.named).unwrap_or(&declared.name);
+            names.push(name.clone());
+            let what = format!("the BMC {name}");
+            if !self.first(&mut seen, name.clone(), (declared.line, format!("bmcs[{index}].name"), &what)) {
                 continue;
             }
-            let id = index.find(declared).unwrap_or_else(|| {
+            if let Some(today) = today.filter(|today| *today != name) {
+                self.renamed.insert(today.clone(), name.clone());
+                self.change(Change::RemoveBmc(today.clone()));
+            }
+            let old = today.and_then(|today| inventory.bmcs.get(today));
+            let bmc = merge::bmc(name, declared, old.map(Arc::as_ref));
+            self.put(format!("bmc {name}"), old, bmc, Change::PutBmc);
+        }
+        names
+    }
+
+    fn groups(&mut self, groups: &[GroupDeclaration]) {
+        let inventory = self.inventory;
+        let mut seen = BTreeMap::new();
+        for (index, declared) in groups.iter().enumerate() {
+            let name = &declared.name;
+            let what = format!("the group {name}");
+            if self.first(&mut seen, name, (declared.line, format!("groups[{index}].name"), &what)) {
+                let old = inventory.groups.get(name);
+                let group = merge::group(declared, old.map(Arc::as_ref));
+                self.put(format!("group {name}"), old, group, Change::PutGroup);
+            }
+        }
+    }
+
+    fn profiles(&mut self, profiles: &[ProfileDeclaration]) {
+        let inventory = self.inventory;
+        let mut seen = BTreeMap::new();
+        for (index, declared) in profiles.iter().enumerate() {
+            let name = &declared.name;
+            let what = format!("the profile {name}");
+            if self.first(&mut seen, name, (declared.line, format!("profiles[{index}].name"), &what)) {
+                let old = inventory.profiles.get(name);
+                let profile = merge::profile(declared, old.map(Arc::as_ref));
+                self.put(format!("profile {name}"), old, profile, Change::PutProfile);
+            }
+        }
+    }
+
+    /// Plans all nodes; returns those that the document mentions. New ones get numbers in its order.
+    fn nodes(&mut self, document: &Document, entries: &[BmcName]) -> BTreeSet<NodeId> {
+        let inventory = self.inventory;
+        let known = Nodes::of(inventory, document);
+        let bmcs = bmc_index(&self.next);
+        let (mut ids, mut names) = (BTreeMap::new(), BTreeMap::new());
+        let mut fresh = inventory.next_node;
+        for (position, declared) in document.nodes.iter().enumerate() {
+            let (line, field) = (declared.line, format!("nodes[{position}].name"));
+            let what = format!("the node {}", declared.name);
+            if !self.first(&mut names, &declared.name, (line, field.clone(), &what)) {
+                continue;
+            }
+            let id = known.find(declared).unwrap_or_else(|| {
                 let id = NodeId(fresh);
                 fresh = fresh.saturating_add(1);
                 id
             });
-            if let Some(line) = seen.insert(id, declared.line) {
-                let text =
-                    format!("this is the same node as on line {line}, by its xname or hardware address");
-                self.problems.add(declared.line, format!("nodes[{position}].name"), text);
+            if !self.first(&mut ids, id, (line, field, "the same node, by its xname or hardware address,")) {
                 continue;
             }
             let old = inventory.nodes.get(&id);
-            let Some(node) = self.node(declared, position, id, old, &bmcs) else { continue };
+            let mut node = merge::node(id, declared, old.map(Arc::as_ref));
+            if !self.set_bmc(&mut node, (declared, position), &bmcs, entries) {
+                continue;
+            }
             self.put(declared.name.to_string(), old, node, Change::PutNode);
         }
-        seen.into_keys().collect()
+        for node in inventory.nodes.values().filter(|node| !ids.contains_key(&node.id)) {
+            if let Some(name) = node.bmc.as_ref().and_then(|bmc| self.renamed.get(bmc)) {
+                let renamed = Node { bmc: Some(name.clone()), ..Node::clone(node) };
+                self.put(node.name.to_string(), Some(node), renamed, Change::PutNode);
+            }
+        }
+        ids.into_keys().collect()
     }
 
-    fn node(
+    /// Gives a node its BMC. False, with a problem: there is none of that name.
+    fn set_bmc(
         &mut self,
-        declared: &NodeDeclaration,
-        position: usize,
-        id: NodeId,
-        old: Option<&Arc<Node>>,
+        node: &mut Node,
+        (declared, position): (&NodeDeclaration, usize),
         bmcs: &BTreeMap<String, BmcName>,
-    ) -> Option<Node> {
-        let NodeDeclaration {
-            line,
-            name,
-            xname,
-            nid,
-            uuid,
-            arch,
-            role,
-            groups,
-            interfaces,
-            bmc,
-            policy,
-            loader,
-            annotations,
-        } = declared.clone();
-        let mut node = old.map_or_else(|| Node::new(id, name.clone()), |old| Node::clone(old));
-        node.name = name;
-        set(&mut node.xname, xname);
-        set(&mut node.nid, nid);
-        set(&mut node.uuid, uuid);
-        set(&mut node.arch, arch);
-        set(&mut node.role, role);
-        set(&mut node.loader, loader);
-        node.groups = groups.unwrap_or(node.groups);
-        node.interfaces = interfaces.unwrap_or(node.interfaces);
-        node.policy = policy.unwrap_or(node.policy);
-        node.annotations.extend(annotations);
-        match bmc {
-            Some(Some(wanted)) => match bmcs.get(&wanted.to_ascii_lowercase()) {
-                Some(name) => node.bmc = Some(name.clone()),
-                None => {
-                    let text = format!("no BMC is called {wanted}");
-                    self.problems.add(line, format!("nodes[{position}].bmc"), text);
-                    return None;
+        entries: &[BmcName],
+    ) -> bool {
+        match &declared.bmc {
+            Some(Some(BmcRef::Entry(index))) => node.bmc = entries.get(*index).cloned(),
+            Some(Some(BmcRef::Named(wanted))) => {
+                match bmcs.get(wanted.trim().to_ascii_lowercase().as_str()) {
+                    Some(name) => node.bmc = Some(name.clone()),
+                    None => {
+                        let text = format!("no BMC is called {wanted}");
+                        self.problems.add(declared.line, format!("nodes[{position}].bmc"), text);
+                        return false;
+                    }
                 }
-            },
+            }
             Some(None) => node.bmc = None,
             // A node's BMC is the one that its xname says, where there is one of that name.
             None if node.bmc.is_none() => {
                 let parent = node.xname.as_ref().and_then(Xname::parent);
                 node.bmc = parent.and_then(|parent| bmcs.get(parent.as_str()).cloned());
             }
-            None => {}
-        }
-        Some(node)
-    }
-
-    fn assignment(&mut self, declared: &AssignmentDeclaration) {
-        let Some(selector) = self.selector(&declared.whom) else {
-            let text = "there is no such node";
-            self.problems.add(declared.line, "assignments.node", text);
-            return;
-        };
-        let name = match &declared.whom {
-            Whom::Node(name) => format!("assignment for {name}"),
-            Whom::Mac(_) | Whom::Group(_) | Whom::Role(_) | Whom::Default => {
-                format!("assignment for {selector}")
+            None => {
+                let renamed = node.bmc.as_ref().and_then(|bmc| self.renamed.get(bmc));
+                node.bmc = renamed.or(node.bmc.as_ref()).cloned();
             }
-        };
-        let assignment = Assignment { selector, once: declared.once, boot: declared.boot.clone() };
-        let old = self.inventory.assignments.get(&assignment.key());
-        self.put(name, old, assignment, Change::PutAssignment);
+        }
+        true
     }
 
-    fn prune(&mut self, document: &Document, kept: &BTreeSet<NodeId>) {
+    fn assignments(&mut self, assignments: &[AssignmentDeclaration]) {
+        let inventory = self.inventory;
+        let mut seen = BTreeMap::new();
+        for (index, declared) in assignments.iter().enumerate() {
+            let Some(selector) = self.selector(&declared.whom) else {
+                let text = format!("no node is called {}", whom(&declared.whom));
+                self.problems.add(declared.line, format!("assignments[{index}].node"), text);
+                continue;
+            };
+            let assignment = Assignment { selector, once: declared.once, boot: declared.boot.clone() };
+            let key = assignment.key();
+            let name = format!("assignment for {}", whom(&declared.whom));
+            let what = format!("an {}{name}", if declared.once { "only-once " } else { "" });
+            if self.first(&mut seen, key.clone(), (declared.line, format!("assignments[{index}]"), &what)) {
+                self.put(name, inventory.assignments.get(&key), assignment, Change::PutAssignment);
+            }
+        }
+    }
+
+    fn prune(&mut self, document: &Document, kept: &BTreeSet<NodeId>, bmcs: &[BmcName]) {
         let inventory = self.inventory;
         let mut gone: Vec<(String, Change)> = Vec::new();
-        for node in inventory.nodes.values().filter(|node| !kept.contains(&node.id)) {
-            gone.push((node.name.to_string(), Change::RemoveNode(node.id)));
+        if document.has_nodes {
+            for node in inventory.nodes.values().filter(|node| !kept.contains(&node.id)) {
+                gone.push((node.name.to_string(), Change::RemoveNode(node.id)));
+            }
         }
-        let bmcs: BTreeSet<_> = document.bmcs.iter().map(|bmc| &bmc.name).collect();
-        for name in inventory.bmcs.keys().filter(|name| !bmcs.contains(name)) {
-            gone.push((format!("bmc {name}"), Change::RemoveBmc(name.clone())));
+        if document.has_bmcs {
+            let named: BTreeSet<_> = bmcs.iter().collect();
+            let renamed = &self.renamed;
+            let stays = |name: &&BmcName| named.contains(name) || renamed.contains_key(*name);
+            for name in inventory.bmcs.keys().filter(|name| !stays(name)) {
+                gone.push((format!("bmc {name}"), Change::RemoveBmc(name.clone())));
+            }
         }
         if let Some(groups) = &document.groups {
-            let mut named: BTreeSet<_> = groups.iter().map(|group| group.name.clone()).collect();
-            named.extend(document.nodes.iter().flat_map(|node| node.groups.clone().unwrap_or_default()));
-            for name in inventory.groups.keys().filter(|name| !named.contains(*name)) {
+            let mut named: BTreeSet<_> = groups.iter().map(|group| &group.name).collect();
+            named.extend(document.nodes.iter().flat_map(|node| node.groups.iter().flatten()));
+            for name in inventory.groups.keys().filter(|name| !named.contains(name)) {
                 gone.push((format!("group {name}"), Change::RemoveGroup(name.clone())));
             }
         }
@@ -269,10 +294,16 @@ impl<'a> Planner<'a> {
             let named: BTreeSet<_> =
                 assignments.iter().filter_map(|declared| self.key_of(declared)).collect();
             for key in inventory.assignments.keys().filter(|key| !named.contains(*key)) {
-                gone.push((
-                    format!("assignment for {}", key.selector),
-                    Change::RemoveAssignment(key.clone()),
-                ));
+                let name = match &key.selector {
+                    Selector::Node(id) => match inventory.nodes.get(id) {
+                        Some(node) => node.name.to_string(),
+                        None => key.selector.to_string(),
+                    },
+                    Selector::Mac(_) | Selector::Group(_) | Selector::Role(_) | Selector::Default => {
+                        key.selector.to_string()
+                    }
+                };
+                gone.push((format!("assignment for {name}"), Change::RemoveAssignment(key.clone())));
             }
         }
         for (name, change) in gone {
@@ -297,64 +328,43 @@ impl<'a> Planner<'a> {
     }
 
     /// Whole-state problems that the import would cause, mapped back to lines.
-    fn check(&mut self, document: &Document, site: &Site) {
+    fn check(&mut self, document: &Document, bmcs: &[BmcName], site: &Site) {
         let after = validate(&self.next, site);
         if after.is_empty() {
             return;
         }
         let before: BTreeSet<_> = validate(self.inventory, site).into_iter().collect();
-        let nodes =
-            document.nodes.iter().map(|node| (Subject::Node(node.name.to_string()).to_string(), node.line));
-        let bmcs = document.bmcs.iter().map(|bmc| (Subject::Bmc(bmc.name.to_string()).to_string(), bmc.line));
+        let nodes = document.nodes.iter().map(|node| (Subject::Node(node.name.to_string()), node.line));
+        let bmcs =
+            bmcs.iter().zip(&document.bmcs).map(|(name, bmc)| (Subject::Bmc(name.to_string()), bmc.line));
+        let assignments = document.assignments.iter().flatten().filter_map(|declared| {
+            Some((Subject::Assignment(self.selector(&declared.whom)?.to_string()), declared.line))
+        });
         let mut lines: BTreeMap<String, usize> = BTreeMap::new();
-        for (subject, line) in nodes.chain(bmcs) {
-            lines.entry(subject).or_insert(line); // a name that stands twice has been reported
+        for (subject, line) in nodes.chain(bmcs).chain(assignments) {
+            lines.entry(subject.to_string()).or_insert(line); // what stands twice has been reported
         }
         for problem in after.into_iter().filter(|problem| !before.contains(problem)) {
             let subject = problem.subject.to_string();
-            let line = lines.get(&subject).copied().unwrap_or(0);
-            // A duplicate names its other holder, which may stand in this document too.
+            // A duplicate names its other holder, which may stand in this document too, or alone.
             let other = problem.text.rsplit_once(" by ").and_then(|(_, holder)| lines.get(holder));
-            let also = other.map(|line| format!(" (line {line})")).unwrap_or_default();
-            self.problems.add(
-                line,
-                format!("{subject}: {}", problem.field),
-                format!("{}{also}", problem.text),
-            );
+            let own = lines.get(&subject);
+            let also = other.filter(|_| own.is_some()).map(|line| format!(" (line {line})"));
+            let line = own.or(other).copied().unwrap_or(0);
+            let text = format!("{}{}", problem.text, also.unwrap_or_default());
+            self.problems.add(line, format!("{subject}: {}", problem.field), text);
         }
     }
 }
 
-/// Puts what a document says into a field; what it does not mention stays.
-fn set<T>(field: &mut Option<T>, said: Option<Option<T>>) {
-    if let Some(said) = said {
-        *field = said;
-    }
-}
-
-/// Existing nodes by what a document may know them by: name, else xname, else a hardware address.
-struct Index<'a> {
-    names: BTreeMap<&'a NodeName, NodeId>,
-    xnames: BTreeMap<Xname, NodeId>,
-    macs: BTreeMap<Mac, NodeId>,
-}
-
-impl Index<'_> {
-    fn of(inventory: &Inventory) -> Index<'_> {
-        let nodes = || inventory.nodes.values();
-        let macs = nodes().flat_map(|node| node.interfaces.iter().map(|interface| (interface.mac, node.id)));
-        Index {
-            names: nodes().map(|node| (&node.name, node.id)).collect(),
-            xnames: nodes().map(|node| (node.effective_xname(), node.id)).collect(),
-            macs: macs.collect(),
-        }
-    }
-
-    fn find(&self, declared: &NodeDeclaration) -> Option<NodeId> {
-        let by_xname = || self.xnames.get(declared.xname.as_ref()?.as_ref()?);
-        let by_mac =
-            || declared.interfaces.iter().flatten().find_map(|interface| self.macs.get(&interface.mac));
-        self.names.get(&declared.name).or_else(by_xname).or_else(by_mac).copied()
+/// For whom, in words.
+fn whom(whom: &Whom) -> String {
+    match whom {
+        Whom::Mac(mac) => format!("mac {mac}"),
+        Whom::Node(name) => name.to_string(),
+        Whom::Group(group) => format!("group {group}"),
+        Whom::Role(role) => format!("role {role}"),
+        Whom::Default => "default".to_owned(),
     }
 }
 

@@ -137,7 +137,7 @@ colour: red
         "line 2: nodes[0].name: \"a_b\" is not a valid node name: only letters, digits and hyphens are allowed",
         "line 4: nodes[0].interfaces[0].mac_addr: \"nonsense\" is not a MAC address",
         "line 6: nodes[1].nodename: unknown field",
-        "line 7: nodes[1].nid: \"-1\": invalid digit found in string",
+        "line 7: nodes[1].nid: \"-1\": is not a whole number from 0 to 4294967295",
         "line 11: nodes[1].interfaces[0].ip_addrs[0].ip_addr: \"192.0.2.999\": invalid IPv4 address syntax",
         "line 12: nodes[2]: expected fields (key: value), found a value",
         "line 13: colour: unknown field",
@@ -160,9 +160,9 @@ fn whole_state_problems_name_both_lines() {
         found,
         [
             "line 3: nodes[1].bmc: no BMC is called nowhere",
-            "line 5: nodes[3].name: the name one is also used on line 2",
             "line 4: node three: interfaces[0].mac: 52:54:00:be:ef:01 is also used by node one (line 2)",
             "line 4: node three: interfaces[0].addresses: 198.51.100.1 is outside every network",
+            "line 5: nodes[3].name: the node one stands on line 2 already",
         ]
     );
 }
@@ -199,7 +199,18 @@ fn tables_name_their_line_and_column() {
 type Part = (Option<u32>, Node, bool, Vec<(Option<String>, bool)>);
 
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof!["[ -~]{1,12}", Just("no".to_owned()), Just("a\n\"b\": [é".to_owned()), Just("007".to_owned())]
+    let any = prop::collection::vec(prop::char::any(), 1..8).prop_map(String::from_iter);
+    let odd = prop::sample::select(vec![
+        "no",
+        "a\n\"b\": [é",
+        "007",
+        "~",
+        " x ",
+        "\u{feff}\u{85}\u{2028}\0\u{7f}",
+        "- a",
+        "#",
+    ]);
+    prop_oneof!["[ -~]{1,12}", any, odd.prop_map(str::to_owned)]
 }
 
 prop_compose! {
@@ -208,7 +219,7 @@ prop_compose! {
         (arch, policy) in (prop::option::of(0usize..6), 0usize..3),
         groups in prop::collection::btree_set(prop::sample::select(vec!["a", "b.c", "d:1"]), 0..3),
         interfaces in prop::collection::vec((prop::option::of(text()), prop::bool::ANY), 0..3),
-        annotations in prop::collection::btree_map(text(), text(), 0..3),
+        annotations in prop::collection::btree_map(prop_oneof![5 => text(), 1 => Just("k".repeat(2000))], text(), 0..3),
         has_bmc in prop::bool::ANY,
     ) -> Part {
         let mut node = Node::new(NodeId(0), "x".parse().unwrap());
@@ -241,18 +252,19 @@ fn inventory(parts: Vec<Part>, params: &str) -> Inventory {
                 addresses: addressed.then_some(address).into_iter().collect(),
             });
         }
-        if has_bmc {
+        if has_bmc || number % 3 == 0 {
             let name: crate::base::BmcName = format!("bmc{number}").parse().unwrap();
             let bmc = Bmc {
                 name: name.clone(),
-                xname: None,
+                xname: node.xname.as_ref().and_then(crate::base::Xname::parent),
                 mac: Some(Mac([6, 0, 0, 0, 0, number])),
                 address: None,
                 fqdn: None,
                 annotations: node.annotations.clone(),
             };
             inventory.apply(&Change::PutBmc(Arc::new(bmc)));
-            node.bmc = Some(name);
+            // Without: the node's xname points to a BMC that is not the node's.
+            node.bmc = has_bmc.then_some(name);
         }
         inventory.apply(&Change::PutNode(Arc::new(node)));
     }

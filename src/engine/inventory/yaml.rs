@@ -10,8 +10,9 @@ use crate::engine::inventory::ImportProblem;
 /// Nesting that is read; the forms need six levels.
 const DEPTH_MAX: usize = 32;
 
-/// Values in one document, aliases expanded: 100,000 nodes have about 3 million.
-const NODES_MAX: usize = 20_000_000;
+/// Values in one document, keys and expanded aliases counted: 100,000 nodes with their BMCs have about 4
+/// million. Each takes up to 100 octets, so that the worst document takes less than 1 GB.
+const VALUES_MAX: usize = 8_000_000;
 
 /// A value and where it stands.
 #[derive(Clone, PartialEq, Debug)]
@@ -38,48 +39,89 @@ struct Open {
     is_map: bool,
 }
 
-/// Parses the first document. None: it is empty.
+/// What was read so far.
+#[derive(Default)]
+struct Tree {
+    stack: Vec<Open>,
+    /// Values that aliases may name, with the number of values in each.
+    anchors: BTreeMap<usize, (Yaml, usize)>,
+    count: usize,
+    root: Option<Yaml>,
+}
+
+/// Parses a stream of one document. None: it is empty.
+///
+/// # Errors
+/// The first thing that is no YAML, or beyond a limit, or a second document.
 pub(crate) fn parse(text: &str) -> Result<Option<Yaml>, ImportProblem> {
-    let mut stack: Vec<Open> = Vec::new();
-    let mut anchors: BTreeMap<usize, Yaml> = BTreeMap::new();
-    let mut count = 0_usize;
+    let mut tree = Tree::default();
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| problem(error.marker().line(), error.info()))?;
-        let line = span.start.line();
-        let (anchor, finished) = match event {
-            Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) if stack.len() < DEPTH_MAX => {
-                let is_map = matches!(event, Event::MappingStart(..));
-                stack.push(Open { line, anchor, items: Vec::new(), is_map });
-                continue;
+        tree.event(event, span.start.line())?;
+    }
+    Ok(tree.root)
+}
+
+impl Tree {
+    fn event(&mut self, event: Event<'_>, line: usize) -> Result<(), ImportProblem> {
+        match event {
+            Event::SequenceStart(..) | Event::MappingStart(..) if self.stack.len() >= DEPTH_MAX => {
+                Err(problem(line, &format!("nested deeper than {DEPTH_MAX} levels")))
             }
-            Event::SequenceStart(..) | Event::MappingStart(..) => {
-                return Err(problem(line, &format!("nested deeper than {DEPTH_MAX} levels")));
+            Event::SequenceStart(anchor, _) => {
+                self.stack.push(Open { line, anchor, items: Vec::new(), is_map: false });
+                Ok(())
             }
-            Event::SequenceEnd | Event::MappingEnd => match stack.pop() {
-                Some(open) => (open.anchor, close(open)?),
-                None => continue,
+            Event::MappingStart(anchor, _) => {
+                self.stack.push(Open { line, anchor, items: Vec::new(), is_map: true });
+                Ok(())
+            }
+            Event::SequenceEnd | Event::MappingEnd => match self.stack.pop() {
+                Some(open) => {
+                    let anchor = open.anchor;
+                    self.finish(close(open)?, anchor)
+                }
+                None => Ok(()),
             },
-            Event::Scalar(text, style, anchor, _) => (anchor, scalar(line, &text, style)),
-            Event::Alias(id) => match anchors.get(&id) {
-                Some(value) => (0, value.clone()),
-                None => return Err(problem(line, "an alias names nothing")),
-            },
-            Event::DocumentEnd => return Ok(None),
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) => continue,
-        };
-        count = count.saturating_add(if anchors.is_empty() { 1 } else { size(&finished) });
-        if count > NODES_MAX {
-            return Err(problem(line, "the document holds more values than are read"));
-        }
-        if anchor > 0 {
-            anchors.insert(anchor, finished.clone());
-        }
-        match stack.last_mut() {
-            Some(open) => open.items.push(finished),
-            None => return Ok(Some(finished)),
+            Event::Scalar(text, style, anchor, _) => self.finish(scalar(line, &text, style), anchor),
+            Event::Alias(id) => {
+                let Some((_, size)) = self.anchors.get(&id) else {
+                    return Err(problem(line, "an alias names nothing"));
+                };
+                // Counted before it is copied: the copy is what a bomb is made of.
+                self.count(*size, line)?;
+                let copy = self.anchors.get(&id).map(|(value, _)| value.clone());
+                copy.map_or(Ok(()), |copy| self.finish(copy, 0))
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd => Ok(()),
+            Event::DocumentStart(_) | Event::DocumentEnd => Ok(()),
         }
     }
-    Ok(None)
+
+    fn finish(&mut self, value: Yaml, anchor: usize) -> Result<(), ImportProblem> {
+        self.count(1, value.line)?;
+        if anchor > 0 {
+            let size = size(&value);
+            self.count(size, value.line)?;
+            self.anchors.insert(anchor, (value.clone(), size));
+        }
+        match self.stack.last_mut() {
+            Some(open) => open.items.push(value),
+            None if self.root.is_none() => self.root = Some(value),
+            // A lone `---` at the end begins an empty document.
+            None if value.value == Value::Null => {}
+            None => return Err(problem(value.line, "a second document begins here; only one is read")),
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, more: usize, line: usize) -> Result<(), ImportProblem> {
+        self.count = self.count.saturating_add(more);
+        if self.count > VALUES_MAX {
+            return Err(problem(line, &format!("the document holds more than {VALUES_MAX} values")));
+        }
+        Ok(())
+    }
 }
 
 fn problem(line: usize, text: &str) -> ImportProblem {
@@ -98,6 +140,7 @@ fn close(open: Open) -> Result<Yaml, ImportProblem> {
         return Ok(Yaml { line, value: Value::List(open.items) });
     }
     let mut pairs: Vec<(String, Yaml)> = Vec::new();
+    let mut lines: Vec<usize> = Vec::new();
     let mut items = open.items.into_iter();
     while let (Some(key), Some(value)) = (items.next(), items.next()) {
         let name = match key.value {
@@ -105,15 +148,20 @@ fn close(open: Open) -> Result<Yaml, ImportProblem> {
             Value::Null => "null".to_owned(),
             Value::List(_) | Value::Map(_) => return Err(problem(key.line, "a key must be a word")),
         };
-        if pairs.iter().any(|(known, _)| *known == name) {
-            return Err(problem(key.line, &format!("the key {name:?} stands here twice")));
-        }
+        lines.push(key.line);
         pairs.push((name, value));
+    }
+    // Sorted, so that a mapping of a million keys is no way to keep the head busy for hours.
+    let mut keys: Vec<(&str, usize)> = pairs.iter().map(|(name, _)| name.as_str()).zip(lines).collect();
+    keys.sort_unstable();
+    let twice = keys.iter().zip(keys.iter().skip(1)).find(|((one, _), (two, _))| one == two);
+    if let Some(((name, first), (_, second))) = twice {
+        return Err(problem(*second, &format!("the key {name:?} stands here twice (line {first})")));
     }
     Ok(Yaml { line, value: Value::Map(pairs) })
 }
 
-/// Number of values below, for the bound on aliases.
+/// Number of values, this one included.
 fn size(yaml: &Yaml) -> usize {
     let below: usize = match &yaml.value {
         Value::Null | Value::Scalar(..) => 0,
@@ -137,16 +185,38 @@ mod tests {
         });
         for (text, why) in [
             (deep.as_str(), "nested"),
-            (bomb.as_str(), "more values"),
-            ("a: 1\na: 2\n", "twice"),
+            (bomb.as_str(), "more than 8000000 values"),
+            ("a: 1\nb: 2\na: 2\n", "line 3: the key \"a\" stands here twice (line 1)"),
             ("? [a]\n: b\n", "a key must be a word"),
             ("a: *nothing\n", ""),
             ("a: [1\n", ""),
+            ("a: &a [*a]\n", ""),
+            ("a: 1\n---\nb: 2\n", "line 3: a second document"),
+            ("{\"a\": 1} {\"b\": 2}\n", "line 1: "),
+            ("a: 1\n]\n", "line 2: "),
         ] {
-            let error = parse(text).unwrap_err();
-            assert!(error.text.contains(why), "{text:?}: {error}");
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text:?}: {error}");
         }
         assert_eq!(parse("").unwrap(), None);
         assert_eq!(parse("~").unwrap().unwrap().value, Value::Null);
+        assert!(parse("---\na: 1\n---\n").unwrap().is_some(), "a lone marker at the end is no document");
+    }
+
+    #[test]
+    fn an_alias_stands_for_what_its_anchor_holds() {
+        let plain = parse("a: [1, 2]\nb: [1, 2]\n").unwrap().unwrap();
+        let alias = parse("a: &x [1, 2]\nb: *x\n").unwrap().unwrap();
+        let values = |yaml: crate::engine::inventory::yaml::Yaml| {
+            match yaml.value {
+                Value::Map(pairs) => {
+                    pairs.into_iter().map(|(key, value)| (key, format!("{:?}", value.value)))
+                }
+                other => panic!("{other:?}"),
+            }
+            .map(|(key, text)| (key, text.replace("line: 2", "line: 1")))
+            .collect::<Vec<_>>()
+        };
+        assert_eq!(values(plain), values(alias));
     }
 }
