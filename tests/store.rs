@@ -118,3 +118,50 @@ async fn a_storm_of_leases_shares_commits() {
         store.counters.commits.value()
     );
 }
+
+/// A file system of 4 MB that is unmounted at the end.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<SmallDisk> {
+        if std::env::var_os("MUSTER_SKIP_NAMESPACE").is_some() {
+            eprintln!("SKIPPED: MUSTER_SKIP_NAMESPACE is set; a full disk takes a mount of its own");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m", "muster-test"])
+            .arg(folder.path())
+            .status()
+            .unwrap();
+        assert!(mounted.success(), "run this test as root, or set MUSTER_SKIP_NAMESPACE=1");
+        Some(SmallDisk(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_the_store_goes_on_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let path = disk.0.path().join("muster.redb");
+    let (store, _) = Store::open(open_redb(&path).unwrap()).unwrap();
+    assert_eq!(store.commit(set(0, vec![node(1)])).await.unwrap(), Revision(1));
+    let ballast = disk.0.path().join("ballast");
+    let _ = std::fs::write(&ballast, vec![0; 8 << 20]); // as much as fits
+    let refused = store.commit(set(1, (2..5000).map(node).collect())).await;
+    assert!(matches!(refused, Err(StoreError::Full | StoreError::Io { .. })), "{refused:?}");
+    std::fs::remove_file(&ballast).unwrap();
+    let revision = store.declared().borrow().0;
+    assert_eq!(store.commit(set(revision.0, vec![node(6000)])).await.unwrap(), revision.next());
+    store.observe(vec![Observation::PutLease(lease(9))]).unwrap().await.unwrap().unwrap();
+    let declared = store.declared().borrow().1.clone();
+    assert!(declared.nodes.contains_key(&NodeId(1)) && declared.nodes.contains_key(&NodeId(6000)));
+    store.close().await;
+    let loaded = open_redb(&path).unwrap().load().unwrap();
+    assert_eq!((loaded.inventory.nodes.len(), loaded.leases), (declared.nodes.len(), vec![lease(9)]));
+}

@@ -51,7 +51,8 @@ pub trait Backend: Send {
     /// Makes a batch durable as a whole before it returns the revision that it leads to.
     ///
     /// # Errors
-    /// `Conflict` if another head was faster; anything else means that nothing of the batch is promised.
+    /// `Conflict` if another head was faster; anything else means that nothing of the batch is promised. It may
+    /// have reached the disk all the same: `load` tells.
     fn commit(&mut self, batch: &Batch) -> Result<Revision, StoreError>;
 
     /// Commits of other heads since the last call; empty where there is one head.

@@ -1,5 +1,5 @@
 //! The forms in which declared and observed state lie on disk. Serialising is a promise: every version ever
-//! written must load for ever (`tests/records`). A record is one version octet and JSON: self-describing, so
+//! written must load for ever (golden lines in `tests.rs`). A record is one version octet and JSON: self-describing, so
 //! that a field can be added without a new version, and readable when things go wrong at night.
 
 mod declared;

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use ::redb::backends::FileBackend;
 use ::redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction,
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError,
+    WriteTransaction,
 };
 
 use crate::model::profile::AssignmentKey;
@@ -33,7 +34,9 @@ const LAYOUT: u64 = 1;
 
 /// A redb file and what is declared in it.
 pub(crate) struct RedbBackend {
-    database: Database,
+    /// None after a failed write: redb refuses everything from then on (`PreviousIo`), so the file is opened
+    /// and read again before the next commit. What the failed commit left on disk is known only then.
+    database: Option<Database>,
     path: PathBuf,
     revision: Revision,
     inventory: Inventory,
@@ -45,43 +48,52 @@ impl RedbBackend {
             let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder);
             made.map_err(|error| io_error("make", folder, &error))?;
         }
-        let mut options = std::fs::OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path).map_err(|error| io_error("open", path, &error))?;
-        let database = FileBackend::new(file)
-            .and_then(|backend| Database::builder().create_with_backend(backend))
-            .map_err(|error| open_error(path, error))?;
-        Ok(RedbBackend::over(database, path))
+        let (revision, inventory) = (Revision::default(), Inventory::default());
+        Ok(RedbBackend { database: Some(open(path)?), path: path.to_owned(), revision, inventory })
     }
 
-    /// A backend over an open database; the path is for messages.
-    pub(crate) fn over(database: Database, path: &Path) -> RedbBackend {
-        let (revision, inventory) = (Revision::default(), Inventory::default());
-        RedbBackend { database, path: path.to_owned(), revision, inventory }
+    fn database(&self) -> Result<&Database, StoreError> {
+        self.database.as_ref().ok_or(StoreError::Closed)
     }
 
     fn fail(&self, act: &'static str, error: impl Into<::redb::Error>) -> StoreError {
         failure(act, &self.path, error.into())
     }
 
+    /// Refuses the file of a newer muster before anything is written to it.
+    fn check_layout(&self) -> Result<(), StoreError> {
+        let database = self.database()?;
+        let layout = || -> Result<Option<u64>, ::redb::Error> {
+            match database.begin_read()?.open_table(META) {
+                Ok(meta) => Ok(meta.get("layout")?.map(|value| value.value())),
+                Err(TableError::TableDoesNotExist(_)) => Ok(None), // a new file
+                Err(error) => Err(error.into()),
+            }
+        };
+        match layout().map_err(|error| self.fail("read", error))?.unwrap_or(LAYOUT) {
+            LAYOUT => Ok(()),
+            other => {
+                let small = |number: u64| u8::try_from(number).unwrap_or(u8::MAX);
+                Err(StoreError::Schema { kind: "store", found: small(other), known: small(LAYOUT) })
+            }
+        }
+    }
+
     /// Makes the tables and reads them. Writing first makes sure that a damaged or read-only file is found
     /// now and not at the first lease.
     fn read(&self) -> Result<Loaded, StoreError> {
+        self.check_layout()?;
         let read = |error: ::redb::Error| failure("read", &self.path, error);
-        let transaction = self.database.begin_write().map_err(|error| read(error.into()))?;
+        let database = self.database()?;
+        let transaction = database.begin_write().map_err(|error| read(error.into()))?;
         make_tables(&transaction).map_err(read)?;
         transaction.commit().map_err(|error| read(error.into()))?;
-        let transaction = self.database.begin_read().map_err(|error| read(error.into()))?;
+        let transaction = database.begin_read().map_err(|error| read(error.into()))?;
         let mut loaded = Loaded::default();
         let meta = transaction.open_table(META).map_err(|error| read(error.into()))?;
         let number = |key| {
             Ok(meta.get(key).map_err(|error: StorageError| read(error.into()))?.map(|value| value.value()))
         };
-        let layout = number("layout")?.unwrap_or(LAYOUT);
-        if layout > LAYOUT {
-            let found = u8::try_from(layout).unwrap_or(u8::MAX);
-            return Err(StoreError::Schema { kind: "store", found, known: 1 });
-        }
         loaded.revision = Revision(number("revision")?.unwrap_or(0));
         loaded.inventory.next_node = number("next_node")?.unwrap_or(0);
         let nodes = transaction.open_table(NODES).map_err(|error| read(error.into()))?;
@@ -104,8 +116,14 @@ impl RedbBackend {
         Ok(loaded)
     }
 
-    fn write(&self, batch: &Batch, next: &Inventory, revision: Revision) -> Result<(), ::redb::Error> {
-        let transaction = self.database.begin_write()?;
+    fn write(
+        &self,
+        database: &Database,
+        batch: &Batch,
+        next: &Inventory,
+        revision: Revision,
+    ) -> Result<(), ::redb::Error> {
+        let transaction = database.begin_write()?;
         if !batch.sets.is_empty() {
             write_nodes(&transaction, &self.inventory.nodes, &next.nodes)?;
             write_named(&transaction, BMCS, &self.inventory.bmcs, &next.bmcs, ToString::to_string)?;
@@ -130,14 +148,21 @@ impl RedbBackend {
 
 impl Backend for RedbBackend {
     fn load(&mut self) -> Result<Loaded, StoreError> {
-        let loaded = self.read()?;
+        if self.database.is_none() {
+            self.database = Some(open(&self.path)?);
+        }
+        let loaded = self.read().inspect_err(|_| self.database = None)?;
         (self.revision, self.inventory) = (loaded.revision, loaded.inventory.clone());
         Ok(loaded)
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<Revision, StoreError> {
-        let mut next = self.inventory.clone();
+        if self.database.is_none() {
+            self.load()?;
+        }
         let mut revision = self.revision;
+        // Leases alone leave the inventory as it is: no copy on the way of an ACK.
+        let mut next = if batch.sets.is_empty() { Inventory::default() } else { self.inventory.clone() };
         for set in &batch.sets {
             if set.base != revision {
                 return Err(StoreError::Conflict { planned: set.base.0, current: revision.0 });
@@ -145,14 +170,35 @@ impl Backend for RedbBackend {
             set.changes.iter().for_each(|change| next.apply(change));
             revision = revision.next();
         }
-        self.write(batch, &next, revision).map_err(|error| self.fail("write", error))?;
-        (self.revision, self.inventory) = (revision, next);
+        if let Err(error) = self.write(self.database()?, batch, &next, revision) {
+            self.database = None;
+            return Err(self.fail("write", error));
+        }
+        if !batch.sets.is_empty() {
+            (self.revision, self.inventory) = (revision, next);
+        }
         Ok(revision)
     }
 
     fn foreign(&mut self, _wait: Duration) -> Result<Vec<Batch>, StoreError> {
         Ok(Vec::new()) // one process holds the file
     }
+}
+
+/// Opens or makes the file. A new one survives power loss: its folder is synced too.
+fn open(path: &Path) -> Result<Database, StoreError> {
+    let new = !path.exists();
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(path).map_err(|error| io_error("open", path, &error))?;
+    let database = FileBackend::new(file)
+        .and_then(|backend| Database::builder().create_with_backend(backend))
+        .map_err(|error| open_error(path, error))?;
+    if let Some(folder) = path.parent().filter(|folder| new && !folder.as_os_str().is_empty()) {
+        let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| io_error("sync", folder, &error))?;
+    }
+    Ok(database)
 }
 
 fn make_tables(transaction: &WriteTransaction) -> Result<(), ::redb::Error> {
@@ -281,6 +327,7 @@ fn failure(act: &'static str, path: &Path, error: ::redb::Error) -> StoreError {
             StoreError::Corrupt(format!("{} is no muster store: {error}", path.display()))
         }
         ::redb::Error::Io(error) => io_error(act, path, &error),
+        ::redb::Error::UpgradeRequired(found) => StoreError::Schema { kind: "store file", found, known: 3 },
         ::redb::Error::Corrupted(why) => StoreError::Corrupt(format!("{}: {why}", path.display())),
         other => StoreError::Io { act, path: path.to_owned(), reason: other.to_string() },
     }

@@ -204,10 +204,15 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let revision = self.backend.commit(batch).inspect_err(|error| {
-            self.counters.failures.raise();
-            tracing::error!(%error, "the store could not commit");
-        })?;
+        let revision = match self.backend.commit(batch) {
+            Ok(revision) => revision,
+            Err(error) => {
+                self.counters.failures.raise();
+                tracing::error!(%error, "the store could not commit");
+                self.recover();
+                return Err(error);
+            }
+        };
         self.counters.commits.raise();
         let writes = batch.observations.len() + batch.sets.iter().map(|set| set.changes.len()).sum::<usize>();
         self.counters.writes.add(u64::try_from(writes).unwrap_or(u64::MAX));
@@ -217,6 +222,20 @@ impl Writer {
             self.publish.send_replace((revision, Arc::new(inventory)));
         }
         Ok(())
+    }
+}
+
+impl Writer {
+    /// Reads the store again after a failed commit: whether it reached the disk is known only now. If that
+    /// fails too, the next commit tries again.
+    fn recover(&mut self) {
+        match self.backend.load() {
+            Ok(loaded) if loaded.revision != self.publish.borrow().0 => {
+                self.publish.send_replace((loaded.revision, Arc::new(loaded.inventory)));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "the store cannot be read again yet"),
+        }
     }
 }
 
