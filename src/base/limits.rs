@@ -107,6 +107,13 @@ pub const DHCP_BURST: u32 = 30;
 /// Requests of one machine per second in the long run; below this nothing honest is slowed.
 pub const DHCP_REQUESTS_PER_S: u32 = 10;
 
+/// Requests of all machines in a burst: a power-on storm of 2,000 machines with four requests each, and room.
+pub const DHCP_TOTAL_BURST: u32 = 20_000;
+
+/// Requests of all machines per second in the long run: both messages of 20,000 machines, more than any site
+/// powers on at once. A flood of invented machines is cut off here.
+pub const DHCP_TOTAL_PER_S: u32 = 40_000;
+
 /// Machines whose request rate is watched at a time.
 pub const DHCP_RATES_MAX: usize = 65_536;
 

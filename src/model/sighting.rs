@@ -67,6 +67,16 @@ impl SightingTable {
     }
 
     #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_mac.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_mac.is_empty()
+    }
+
+    #[must_use]
     pub fn get(&self, mac: Mac) -> Option<&Sighting> {
         self.by_mac.get(&mac)
     }

@@ -64,13 +64,17 @@ impl Links {
             if self.open.get(name).is_some_and(|link| Some(link.id) != now) {
                 tracing::warn!(interface = name, "link went away");
                 self.open.remove(name);
+                self.missing.push(name.into()); // that was its warning
             }
             match now {
                 Some(_) if self.open.contains_key(name) => {}
                 Some(id) => self.open_one(name, id),
                 None if self.missing.iter().any(|known| **known == *name) => {}
                 None => {
-                    tracing::warn!(interface = name, "no such link; DHCP starts there when it appears");
+                    tracing::warn!(
+                        interface = name,
+                        "no such link, or it is down; DHCP starts there when it comes up"
+                    );
                     self.missing.push(name.into());
                 }
             }

@@ -3,6 +3,7 @@
 mod counters;
 mod frame;
 pub mod handle;
+mod ledger;
 mod limiter;
 mod links;
 mod probes;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-use crate::base::limits::{DECLINE_QUARANTINE, PROBE_WAIT, PROBED_STOCK};
+use crate::base::limits::{DECLINE_QUARANTINE, DECLINE_QUARANTINE_REPEATED, PROBE_WAIT, PROBED_STOCK};
 use crate::base::{Mac, NetworkName, Timestamp};
 use crate::model::{Lease, LeaseKey, LeaseState, LeaseTable, Network, Snapshot};
 
@@ -39,15 +39,15 @@ impl Probes {
         room
     }
 
-    /// Puts the addresses nobody claimed in time into the stock.
-    pub(crate) fn finish(&mut self, leases: &mut LeaseTable, now: Timestamp) {
-        self.0.retain(|address, (network, begun)| {
-            let waiting = now.since(*begun) < PROBE_WAIT;
-            if !waiting {
-                leases.add_probed(network, *address, now);
-            }
-            waiting
-        });
+    /// Takes back a probe that could not be sent: it shows nothing.
+    pub(crate) fn cancel(&mut self, address: Ipv4Addr) {
+        self.0.remove(&address);
+    }
+
+    /// Ends the probes whose time is over, and returns the addresses that nobody claimed.
+    pub(crate) fn finish(&mut self, now: Timestamp) -> Vec<(NetworkName, Ipv4Addr)> {
+        let over = self.0.extract_if(|_, (_, begun)| now.since(*begun) >= PROBE_WAIT);
+        over.map(|(address, (network, _))| (network, address)).collect()
     }
 
     /// Takes in a claim. Some: the address is in conflict and this is its quarantine. The former holder of a
@@ -64,13 +64,15 @@ impl Probes {
         if holder.is_some_and(|lease| lease.key == LeaseKey::Mac(mac)) {
             return None;
         }
+        let repeated = leases.declines(address) > 0;
+        let span = if repeated { DECLINE_QUARANTINE_REPEATED } else { DECLINE_QUARANTINE };
         Some(Lease {
             address,
             key: LeaseKey::Mac(mac),
             network,
             state: LeaseState::Declined,
             starts: now,
-            expires: now + DECLINE_QUARANTINE,
+            expires: now + span,
             host_name: None,
         })
     }
@@ -97,7 +99,9 @@ mod tests {
         assert_eq!((quarantine.state, quarantine.address), (LeaseState::Declined, wanted[0]));
         leases.apply(crate::model::lease::LeaseChange::Decline(quarantine));
         let later = now + Millis(PROBE_WAIT.0);
-        probes.finish(&mut leases, later);
+        let silent = probes.finish(later);
+        assert_eq!(silent, [(net.name.clone(), wanted[1])]);
+        silent.iter().for_each(|(name, address)| leases.add_probed(name, *address, later));
         let key = LeaseKey::Mac(Mac([2; 6]));
         assert_eq!(leases.pick(&net, &key, None, |_| false, later), Some((wanted[1], Choice::Probed)));
         assert_eq!(probes.claim(&leases, Mac([9; 6]), wanted[1], later), None, "not asked for");

@@ -9,6 +9,7 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, RawFd};
 
+use nix::net::if_::InterfaceFlags;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
@@ -214,12 +215,13 @@ pub(crate) struct LinkId {
     pub(crate) mac: Mac,
 }
 
-/// Finds a link by name. None: there is no such link now, or it has no Ethernet address.
+/// Finds a link by name. None: there is no such link now, it is down, or it has no Ethernet address. (A packet
+/// socket on a link that is down opens, and then fails with ENETDOWN at its first read.)
 pub(crate) fn find_link(name: &str) -> Option<LinkId> {
     let index = nix::net::if_::if_nametoindex(name).ok()?;
     let addresses = nix::ifaddrs::getifaddrs().ok()?;
     let mac = addresses
-        .filter(|address| address.interface_name == name)
+        .filter(|address| address.interface_name == name && address.flags.contains(InterfaceFlags::IFF_UP))
         .find_map(|address| address.address.as_ref()?.as_link_addr()?.addr())?;
     Some(LinkId { index, mac: Mac(mac) })
 }

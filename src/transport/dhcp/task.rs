@@ -2,29 +2,26 @@
 //! asked to the engine once; the answer is carried out here.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 
-use crate::base::limits::{CHAIN_ONCE_SPAN, DHCP_PARKED_MAX, DHCP_QUEUE_FRAMES};
-use crate::base::{Mac, Timestamp};
+use crate::base::limits::{CHAIN_ONCE_SPAN, DHCP_QUEUE_FRAMES};
+use crate::base::{Mac, NetworkName, Timestamp};
 use crate::engine::dhcp::{
     AddressRule, Answer, Ingress, Observed, Request, Route, Verdict, respond, watch as listen,
 };
 use crate::model::lease::LeaseChange;
 use crate::model::lease_table::Choice;
 use crate::model::snapshot::Machine;
-use crate::model::{DhcpMode, Lease, LeaseKey, LeaseState, LeaseTable, Revision, Sighting, SnapshotCell};
-use crate::store::{Observation, Store};
+use crate::model::{DhcpMode, Lease, LeaseKey, LeaseState, Revision, Sighting, SnapshotCell};
+use crate::store::Store;
 use crate::transport::clock::now;
 use crate::transport::dhcp::counters::DhcpCounters;
 use crate::transport::dhcp::handle::{Command, Handle};
+use crate::transport::dhcp::ledger::Ledger;
 use crate::transport::dhcp::limiter::Limiter;
 use crate::transport::dhcp::links::{Input, Links};
 use crate::transport::dhcp::probes::Probes;
@@ -65,19 +62,14 @@ struct Outgoing {
     message: Vec<u8>,
 }
 
-/// An ACK that waits for the disk: what to send and to apply once the commit is durable.
-type Parked = Pin<Box<dyn Future<Output = (bool, Outgoing, Lease)> + Send>>;
-
 struct Task {
     snapshot: Arc<SnapshotCell>,
-    store: Store,
-    leases: LeaseTable,
+    ledger: Ledger<Outgoing>,
     witness: Witness,
     probes: Probes,
     limiter: Limiter,
     /// When our iPXE was last handed to a machine's foreign one.
     chained: HashMap<Mac, Timestamp>,
-    parked: FuturesUnordered<Parked>,
     links: Links,
     shadow: Option<Shadow>,
     counters: Arc<DhcpCounters>,
@@ -100,17 +92,13 @@ impl Dhcp {
             .then(|| Shadow::open(modes().any(|mode| mode == DhcpMode::Authoritative)))
             .transpose()
             .map_err(DhcpError::Ports)?;
-        let mut leases = LeaseTable::default();
-        self.leases.into_iter().for_each(|lease| leases.apply(LeaseChange::Bind(lease)));
         let mut task = Task {
             snapshot: self.snapshot,
             witness: Witness::new(self.store.clone(), self.sightings),
-            store: self.store,
-            leases,
+            ledger: Ledger::new(self.store, self.leases),
             probes: Probes::default(),
             limiter: Limiter::default(),
             chained: HashMap::new(),
-            parked: FuturesUnordered::new(),
             links: Links::new(inputs, Arc::clone(&counters), tasks.clone()),
             shadow,
             counters: Arc::clone(&counters),
@@ -145,9 +133,10 @@ impl Task {
                     Some(input) => self.take(input),
                     None => return,
                 },
-                Some((durable, outgoing, lease)) = self.parked.next(), if !self.parked.is_empty() => {
-                    self.unpark(durable, &outgoing, lease);
-                }
+                Some(settled) = self.ledger.settled() => match self.ledger.settle(settled) {
+                    Some(outgoing) => self.send(&outgoing),
+                    None => self.counters.unpromised.raise(),
+                },
                 Some(command) = commands.recv() => self.answer(command),
                 Ok(()) = changes.changed() => self.refresh(),
                 _ = ticks.tick() => {
@@ -185,12 +174,12 @@ impl Task {
         }
         self.counters.requests.raise();
         let request = Request::new(message, ingress);
-        if request.mac.is_some_and(|mac| !self.limiter.allows(mac, now)) {
+        if !self.limiter.allows(request.mac, now) {
             self.counters.rate_limited.raise();
             return;
         }
         let chained = request.mac.and_then(|mac| self.chained.get(&mac).copied());
-        let answer = respond(&request, &snapshot, &Observed { leases: &self.leases, chained }, now);
+        let answer = respond(&request, &snapshot, &Observed { leases: self.ledger.leases(), chained }, now);
         if let Some(mac) = request.mac.filter(|_| answer.chained) {
             self.chained.insert(mac, now);
         }
@@ -221,56 +210,19 @@ impl Task {
             }
         };
         match (answer.lease, outgoing) {
-            (Some(LeaseChange::Bind(lease)), Some(outgoing)) => self.park(lease, outgoing),
+            (Some(LeaseChange::Bind(lease)), Some(outgoing)) => {
+                if !self.ledger.park(lease, outgoing) {
+                    self.counters.unpromised.raise();
+                }
+            }
             (change, outgoing) => {
                 if let Some(change) = change {
-                    self.apply(change);
+                    self.ledger.apply(change);
                 }
                 if let Some(outgoing) = outgoing {
                     self.send(&outgoing);
                 }
             }
-        }
-    }
-
-    /// Reserves the address, asks for durability, and keeps the ACK until it is there.
-    fn park(&mut self, lease: Lease, outgoing: Outgoing) {
-        let promised = (self.parked.len() < DHCP_PARKED_MAX)
-            .then(|| self.store.observe(vec![Observation::PutLease(lease.clone())]));
-        let Some(Ok(durable)) = promised else {
-            self.counters.unpromised.raise();
-            return;
-        };
-        let live = self.leases.get(lease.address).is_some_and(|known| known.state == LeaseState::Bound);
-        if !live {
-            self.leases.apply(LeaseChange::Hold(Lease { state: LeaseState::Held, ..lease.clone() }));
-        }
-        self.parked.push(Box::pin(async move {
-            let durable = matches!(durable.await, Ok(Ok(())));
-            (durable, outgoing, lease)
-        }));
-    }
-
-    fn unpark(&mut self, durable: bool, outgoing: &Outgoing, lease: Lease) {
-        if durable {
-            self.leases.apply(LeaseChange::Bind(lease));
-            self.send(outgoing);
-        } else {
-            self.counters.unpromised.raise();
-        }
-    }
-
-    /// Applies a change that nobody waits for, and has it written down.
-    fn apply(&mut self, change: LeaseChange) {
-        let address = match &change {
-            LeaseChange::Hold(_) | LeaseChange::Forget(_) => None,
-            LeaseChange::Bind(lease) | LeaseChange::Decline(lease) => Some(lease.address),
-            LeaseChange::Release(address) => Some(*address),
-        };
-        self.leases.apply(change);
-        if let Some(lease) = address.and_then(|address| self.leases.get(address)) {
-            // A full queue costs a quarantine or a release after a power loss, nothing that was promised.
-            let _ = self.store.observe(vec![Observation::PutLease(lease.clone())]);
         }
     }
 
@@ -301,25 +253,26 @@ impl Task {
     /// An address was claimed on the wire: a conflict if we were about to give it to somebody else.
     fn claim(&mut self, mac: Mac, address: Ipv4Addr) {
         let now = now();
-        let Some(quarantine) = self.probes.claim(&self.leases, mac, address, now) else { return };
+        let Some(quarantine) = self.probes.claim(self.ledger.leases(), mac, address, now) else { return };
         self.counters.conflicts.raise();
         tracing::warn!(%address, %mac, "address is in use by somebody; not given out for now");
-        self.apply(LeaseChange::Decline(quarantine));
+        self.ledger.apply(LeaseChange::Decline(quarantine));
     }
 
-    fn probe_offered(
-        &mut self,
-        network: Option<&crate::base::NetworkName>,
-        address: Ipv4Addr,
-        now: Timestamp,
-    ) {
+    fn probe_offered(&mut self, network: Option<&NetworkName>, address: Ipv4Addr, now: Timestamp) {
         let snapshot = self.snapshot.load();
         let network = network.and_then(|name| snapshot.site.network(name));
-        if let Some((name, interface)) = network.and_then(|net| Some((&net.name, net.interface.as_ref()?)))
-            && self.probes.begin(name, address, now)
+        if let Some((name, interface)) = network.and_then(|net| Some((&net.name, net.interface.as_ref()?))) {
+            self.probe(name, interface, address, now);
+        }
+    }
+
+    fn probe(&mut self, network: &NetworkName, interface: &str, address: Ipv4Addr, now: Timestamp) {
+        if self.probes.begin(network, address, now)
+            && let Err(error) = self.links.probe(interface, address)
         {
-            // An unsent probe shows nothing; the address is as good as unprobed.
-            let _ = self.links.probe(interface, address);
+            tracing::debug!(interface, %address, %error, "a probe could not be sent");
+            self.probes.cancel(address);
         }
     }
 
@@ -329,7 +282,9 @@ impl Task {
 
     fn tick(&mut self, slow: bool) {
         let now = now();
-        self.probes.finish(&mut self.leases, now);
+        for (network, address) in self.probes.finish(now) {
+            self.ledger.add_probed(&network, address, now);
+        }
         let snapshot = self.snapshot.load();
         for network in &snapshot.site.networks {
             let Some(interface) = network.interface.as_deref().filter(|name| self.links.is_open(name)) else {
@@ -338,10 +293,8 @@ impl Task {
             if network.dhcp != DhcpMode::Authoritative {
                 continue;
             }
-            for address in self.probes.wanted(&self.leases, network, &snapshot, now) {
-                if self.probes.begin(&network.name, address, now) {
-                    let _ = self.links.probe(interface, address);
-                }
+            for address in self.probes.wanted(self.ledger.leases(), network, &snapshot, now) {
+                self.probe(&network.name, interface, address, now);
             }
         }
         if slow {
@@ -358,14 +311,18 @@ impl Task {
     fn answer(&mut self, command: Command) {
         // Whoever asked may be gone; that is its business.
         match command {
-            Command::Leases(reply) => drop(reply.send(self.leases.iter().cloned().collect())),
+            Command::Leases(reply) => drop(reply.send(self.ledger.leases().iter().cloned().collect())),
             Command::Sightings(reply) => drop(reply.send(self.witness.sightings())),
             Command::Rogues(reply) => drop(reply.send(self.witness.rogues())),
             Command::WhoHas(address, reply) => drop(reply.send(self.who_has(address))),
             Command::Free(address, reply) => {
-                let there = self.leases.get(address).is_some_and(|lease| lease.state != LeaseState::Released);
+                let there = self
+                    .ledger
+                    .leases()
+                    .get(address)
+                    .is_some_and(|lease| lease.state != LeaseState::Released);
                 if there {
-                    self.apply(LeaseChange::Release(address));
+                    self.ledger.apply(LeaseChange::Release(address));
                 }
                 let _ = reply.send(there);
             }
@@ -374,9 +331,11 @@ impl Task {
 
     fn who_has(&self, address: Ipv4Addr) -> Option<Mac> {
         let leased =
-            self.leases.get(address).filter(|lease| lease.is_live(now())).and_then(|lease| match lease.key {
-                LeaseKey::Mac(mac) => Some(mac),
-                LeaseKey::ClientId(_) => None,
+            self.ledger.leases().get(address).filter(|lease| lease.is_live(now())).and_then(|lease| {
+                match lease.key {
+                    LeaseKey::Mac(mac) => Some(mac),
+                    LeaseKey::ClientId(_) => None,
+                }
             });
         leased.or_else(|| match self.snapshot.load().by_address(address)? {
             Machine::Node { interface, .. } => Some(interface.mac),

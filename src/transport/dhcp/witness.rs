@@ -12,6 +12,9 @@ use crate::model::{Sighting, Snapshot};
 use crate::store::{Observation, Store};
 use crate::transport::dhcp::handle::Rogue;
 
+/// Sightings that make room together.
+const SIGHTINGS_EVICTED: usize = SIGHTINGS_MAX / 16;
+
 /// Sightings and rogue servers.
 pub(crate) struct Witness {
     store: Store,
@@ -33,6 +36,9 @@ impl Witness {
     pub(crate) fn sighting(&mut self, seen: Sighting, now: Timestamp) {
         let (mac, network) = (seen.mac, seen.network.clone());
         let new = self.sightings.get(mac).is_none();
+        if new {
+            self.make_room();
+        }
         let joined = self.sightings.record(seen);
         if new {
             let class = joined.vendor_class.as_deref().unwrap_or("");
@@ -47,6 +53,24 @@ impl Witness {
         }
     }
 
+    /// Forgets the machines seen longest ago if the table is full, on disk too: else the disk would fill with
+    /// machines that a flood invented. Some at a time, so that a flood does not cost a walk per packet.
+    fn make_room(&mut self) {
+        if self.sightings.len() < SIGHTINGS_MAX {
+            return;
+        }
+        let mut by_age: Vec<_> = self.sightings.iter().map(|seen| (seen.last, seen.mac)).collect();
+        by_age.sort_unstable();
+        by_age.into_iter().take(SIGHTINGS_EVICTED).for_each(|(_, mac)| self.forget(mac));
+    }
+
+    fn forget(&mut self, mac: Mac) {
+        self.sightings.forget(mac);
+        self.written.remove(&mac);
+        // If the queue is full the record stays on disk until the next start.
+        let _ = self.store.observe(vec![Observation::RemoveSighting(mac)]);
+    }
+
     pub(crate) fn foreign(&mut self, foreign: Foreign, now: Timestamp) {
         let Foreign { network, server, mac, kind: _, client, offered } = foreign;
         let key = (network.clone(), server);
@@ -55,15 +79,16 @@ impl Witness {
             known.replies = known.replies.saturating_add(1);
             return;
         }
+        if self.rogues.len() >= ROGUES_MAX {
+            return; // that many are no accident any more; the log must not drown in them
+        }
         tracing::warn!(
             %server, %mac, %network,
             client = client.map(tracing::field::display),
             offered = offered.map(tracing::field::display),
             "another DHCP server answers on this network; machines may take its offers"
         );
-        if self.rogues.len() < ROGUES_MAX {
-            self.rogues.insert(key, Rogue { network, server, mac, first: now, last: now, replies: 1 });
-        }
+        self.rogues.insert(key, Rogue { network, server, mac, first: now, last: now, replies: 1 });
     }
 
     /// Forgets machines that were declared meanwhile.
@@ -75,10 +100,7 @@ impl Witness {
             .filter(|mac| snapshot.by_mac(*mac).is_some())
             .collect();
         for mac in declared {
-            self.sightings.forget(mac);
-            self.written.remove(&mac);
-            // If the queue is full the record stays on disk and is forgotten at the next start.
-            let _ = self.store.observe(vec![Observation::RemoveSighting(mac)]);
+            self.forget(mac);
         }
     }
 
@@ -90,3 +112,6 @@ impl Witness {
         self.rogues.values().cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
