@@ -83,12 +83,6 @@ impl<'t, 'a> Section<'t, 'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    /// The line of a key's value, else the table's.
-    pub(crate) fn line_of(&self, key: &str, problems: &Problems<'_>) -> usize {
-        let value = self.table.and_then(|table| table.get(key));
-        value.map_or(self.line, |value| problems.line_of(value.span().start))
-    }
-
     fn take(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'a>>> {
         self.known.insert(key);
         self.table?.get(key)

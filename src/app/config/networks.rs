@@ -75,10 +75,6 @@ fn network(section: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Option
     let mtu = section.number("mtu", (576, 9216), problems).and_then(|mtu| u16::try_from(mtu).ok());
     let long_lease = lease(section, "lease", LEASE_S, problems);
     let short_lease = lease(section, "short_lease", SHORT_LEASE_S.min(long_lease.as_secs()), problems);
-    if short_lease > long_lease {
-        let at = section.line_of("short_lease", problems);
-        problems.add(at, section.path("short_lease"), "must not be longer than lease");
-    }
     let trust_option82 = section.flag("trust_option82", problems).unwrap_or(false);
     for (key, missing) in [("name", name.is_none()), ("address", address.is_none())] {
         if missing && !problems.list.iter().any(|problem| problem.key == section.path(key)) {
