@@ -3,5 +3,6 @@
 
 pub mod boot;
 pub mod context;
+pub mod openapi;
 pub mod problem;
 pub mod v1;

@@ -17,6 +17,7 @@ use axum::http::{StatusCode, Uri};
 use axum::routing::{delete, get, post};
 
 use crate::api::context::Context;
+use crate::api::openapi;
 use crate::api::problem::Problem;
 use crate::base::limits::{IMPORT_BYTES_MAX, REQUEST_BYTES_MAX};
 
@@ -53,6 +54,7 @@ pub fn router(context: Context) -> Router {
         .route("/explain", get(explain::explain))
         .route("/inventory/import", import)
         .route("/inventory/export", get(inventory::export))
+        .route("/openapi.json", get(|| async { axum::Json(openapi::document()) }))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))

@@ -1,0 +1,218 @@
+//! The command line end to end: the real binary asks the real daemon over its socket.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
+
+const NODES: &str = "nodes:
+- {name: nid001, nid: 1, groups: [compute], interfaces: [{mac_addr: '02:00:00:00:00:01', ip_addrs: [{ip_addr: 192.0.2.1}]}]}
+- {name: nid002, nid: 2, groups: [compute], interfaces: [{mac_addr: '02:00:00:00:00:02', ip_addrs: [{ip_addr: 192.0.2.2}]}]}
+- {name: login, interfaces: [{mac_addr: '02:00:00:00:00:03', ip_addrs: [{ip_addr: 192.0.2.3}]}]}
+";
+
+/// A head without networks: no DHCP, HTTP on a port of its own, nothing else.
+struct Head {
+    folder: tempfile::TempDir,
+    daemon: Child,
+    config: PathBuf,
+}
+
+impl Head {
+    fn start() -> Head {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("muster.toml");
+        fs::write(&config, "[http]\nlisten = [\"127.0.0.1:0\"]\n[tftp]\nlisten = []\n[dns]\nlisten = []\n[log]\nlevel = \"warn\"\n")
+            .unwrap();
+        let daemon = command(&config, folder.path()).arg("serve").spawn().unwrap();
+        let head = Head { folder, daemon, config };
+        for _ in 0..500 {
+            if head.run(&["status"]).status.success() {
+                return head;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the daemon does not answer");
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        command(&self.config, self.folder.path()).args(arguments).output().unwrap()
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(&[&["--json"], arguments].concat())).unwrap()
+    }
+
+    /// What a refused command prints.
+    fn refused(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn import(&self, text: &str, options: &[&str]) -> Output {
+        let mut child = command(&self.config, self.folder.path())
+            .args(["import", "-"])
+            .args(options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+fn command(config: &Path, data: &Path) -> Command {
+    let mut command = Command::new(MUSTER);
+    command.arg("--config").arg(config).arg("--data-dir").arg(data.join("data"));
+    command
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned()
+}
+
+#[test]
+fn an_import_is_all_or_nothing_and_repeats_without_effect() {
+    let head = Head::start();
+    let broken =
+        NODES.replace("02:00:00:00:00:02", "02:00:00:00:00:01").replace("name: login", "name: log in");
+    let output = head.import(&broken, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output);
+    assert!(said.contains("line 4: nodes[2].name: \"log in\" is not a valid node name"), "{said}");
+    assert_eq!(head.json(&["node", "list"]), Value::Array(Vec::new()), "nothing was applied");
+    assert!(text(&head.import(NODES, &["--dry-run"])).contains("nothing was changed"));
+    assert!(text(&head.import(NODES, &[])).contains("added 3: login,nid[001-002]"));
+    let revision = head.json(&["status"])["revision"].clone();
+    assert!(text(&head.import(NODES, &[])).contains("unchanged 3"));
+    assert_eq!(head.json(&["status"])["revision"], revision);
+    let exported = head.ok(&["export"]);
+    assert!(!text(&head.import(&exported, &["--prune"])).contains("changed 1"));
+    assert_eq!(head.json(&["status"])["revision"], revision, "an export imports to the same state");
+    // Pruning shows what goes and wants a yes.
+    let fewer: String =
+        NODES.lines().filter(|line| !line.contains("login")).map(|line| format!("{line}\n")).collect();
+    let asked = head.import(&fewer, &["--prune"]);
+    assert!(!asked.status.success() && text(&asked).contains("would be removed: login"), "{}", text(&asked));
+    assert!(text(&head.import(&fewer, &["--prune", "--yes"])).contains("removed 1: login"));
+}
+
+#[test]
+fn nodes_groups_and_boot_are_set_shown_and_taken_back() {
+    let head = Head::start();
+    head.import(NODES, &[]);
+    let all = head.ok(&["node", "list"]);
+    assert!(all.contains("nid001") && all.contains("x9999c0s0b0n0"), "{all}");
+    assert_eq!(head.json(&["node", "list", "@compute!nid002"]).as_array().unwrap().len(), 1);
+    head.ok(&["node", "set", "nid[001-002]", "--policy", "local", "--role", "Compute"]);
+    assert_eq!(head.json(&["node", "show", "nid002"])["role"], "Compute");
+    head.ok(&["node", "set", "nid[001-002]", "--policy", "serve", "--role", ""]);
+    assert_eq!(
+        head.json(&["node", "show", "x9999c0s1b0n0"])["role"],
+        Value::Null,
+        "found by its made-up xname"
+    );
+    head.ok(&[
+        "node",
+        "set",
+        "nid003",
+        "--mac",
+        "02:00:00:00:00:04",
+        "--ip",
+        "192.0.2.4",
+        "--group",
+        "compute",
+    ]);
+    assert_eq!(head.json(&["group", "show", "compute"])["members"].as_array().unwrap().len(), 3);
+    let said = head.refused(&["node", "set", "nid004", "--mac", "02:00:00:00:00:01"]);
+    assert!(said.contains("02:00:00:00:00:01 is also used by node nid001"), "{said}");
+    assert!(
+        head.refused(&["node", "set", "nid003", "--policy", "maybe"])
+            .contains("none of serve, ignore, local")
+    );
+    assert!(head.refused(&["node", "list", "nid001,nid999"]).contains("no node is called \"nid999\""));
+    head.ok(&["group", "add", "gpu", "nid001"]);
+    head.ok(&["group", "set", "gpu", "--priority", "5", "--loader", "ipxe-amd64.efi"]);
+    head.ok(&["profile", "set", "rescue", "--kernel", "rescue/vmlinuz", "--params", "quiet"]);
+    head.ok(&["boot", "set", "@compute", "--kernel", "vmlinuz", "--initrd", "initrd.img"]);
+    head.ok(&["boot", "set", "nid001", "--profile", "rescue", "--once"]);
+    let boots = head.json(&["boot", "show", "@compute"]);
+    assert_eq!(boots[0]["rule"], "one-shot assignment for node #0, profile rescue");
+    assert_eq!(boots[1]["target"]["kernel"], "vmlinuz");
+    assert!(head.refused(&["profile", "rm", "rescue"]).contains("no profile is called rescue"));
+    head.ok(&["boot", "clear", "nid001"]);
+    assert_eq!(head.json(&["boot", "show", "nid001"])[0]["rule"], "assignment for group compute");
+    head.ok(&["node", "rm", "nid003,login"]);
+    head.ok(&["group", "rm", "gpu"]);
+    assert_eq!(head.json(&["node", "list"]).as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn wrong_use_and_missing_daemons_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("muster.toml");
+    fs::write(&config, "[[network]]\nname = \"a\"\naddress = \"x\"\nbogus = 1\n").unwrap();
+    let run = |arguments: &[&str]| command(&config, folder.path()).args(arguments).output().unwrap();
+    assert_eq!(run(&["nonsense"]).status.code(), Some(2));
+    assert_eq!(run(&["boot", "set", "--kernel", "k"]).status.code(), Some(2), "for whom?");
+    assert_eq!(run(&["--help"]).status.code(), Some(0));
+    let checked = run(&["check"]);
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(
+        text(&checked).contains("line 3: network[0].address")
+            && text(&checked).contains("line 4: network[0].bogus"),
+        "{}",
+        text(&checked)
+    );
+    assert!(text(&run(&["node", "list"])).contains("Is it running (muster serve)?"));
+    assert!(text(&run(&["completions", "bash"])).contains("_muster"));
+}
+
+#[test]
+fn explain_and_replay_need_no_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("muster.toml");
+    fs::write(&config, "[[network]]\nname = \"lab\"\ninterface = \"eth0\"\naddress = \"192.168.77.1/24\"\nrange = [\"192.168.77.100-192.168.77.150\"]\n").unwrap();
+    let run = |arguments: &[&str]| {
+        let output = command(&config, folder.path()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    let explained = run(&["explain", "--mac", "02:00:00:00:00:09", "--firmware", "uefi-http"]);
+    for part in [
+        "OFFER 192.168.77.100, loader http://192.168.77.1:8081/loaders/snponly.efi",
+        "machine: not declared",
+        "waits and asks again",
+    ] {
+        assert!(explained.contains(part), "{part} in {explained}");
+    }
+    let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/uefipxe.pcap");
+    let replayed = run(&["replay", capture.to_str().unwrap()]);
+    assert!(
+        replayed.contains("DISCOVER by firmware (UEFI)") && replayed.contains("OFFER 192.168.77."),
+        "{replayed}"
+    );
+    assert!(run(&["--json", "replay", capture.to_str().unwrap()]).starts_with('['));
+}
