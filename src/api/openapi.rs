@@ -243,7 +243,7 @@ pub fn examples() -> Vec<(&'static str, Value)> {
         ),
         (
             "Report",
-            json!({"added": ["nid001"], "changed": [""], "removed": [""], "unchanged": 0, "dry_run": false, "revision": 7}),
+            json!({"added": ["nid001"], "changed": [""], "removed": [""], "unchanged": 0, "fields": {"nid001": ["role"]}, "dry_run": false, "revision": 7}),
         ),
         ("Network", network.clone()),
         (

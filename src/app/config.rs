@@ -3,11 +3,12 @@
 
 mod networks;
 
-use std::convert::Infallible;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use tracing_subscriber::EnvFilter;
 
 use crate::app::config_file::{At, ConfigProblem, Problems, Section};
 use crate::base::Millis;
@@ -106,25 +107,26 @@ impl Config {
 }
 
 fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
-    let http = listeners(root, "http", &["0.0.0.0:8081", "0.0.0.0:8080"], problems);
-    let https = listeners(root, "https", &["0.0.0.0:8443"], problems);
+    let mut tcp = Vec::new();
+    let http = listeners(root, "http", &["0.0.0.0:8081", "0.0.0.0:8080"], &mut tcp, problems);
+    let https = listeners(root, "https", &["0.0.0.0:8443"], &mut tcp, problems);
     let mut tftp = root.section("tftp", problems);
-    let tftp_listen = listen(&mut tftp, &["0.0.0.0:69"], problems);
+    let tftp_listen = listen(&mut tftp, &["0.0.0.0:69"], &mut Vec::new(), problems);
     let single_port = tftp.flag("single_port", problems).unwrap_or(false);
     tftp.finish(problems);
     let mut dns = root.section("dns", problems);
-    let dns_listen = listen(&mut dns, &["0.0.0.0:53"], problems);
+    let dns_listen = listen(&mut dns, &["0.0.0.0:53"], &mut tcp, problems);
     let forward = dns.list::<Upstream>("forward", problems).unwrap_or_default();
     dns.finish(problems);
     let site = networks::site(root, &http, problems);
     let mut images = root.section("images", problems);
-    let image_root = images.text("root", problems).map(|at| PathBuf::from(at.value));
+    let image_root = images.parsed::<Text>("root", problems).map(|at| PathBuf::from(at.value.0));
     images.finish(problems);
     let mut loaders = root.section("loaders", problems);
     let folders = loaders.list::<Text>("directories", problems);
     loaders.finish(problems);
     let mut api = root.section("api", problems);
-    let socket = api.text("socket", problems).map(|at| PathBuf::from(at.value));
+    let socket = api.parsed::<Text>("socket", problems).map(|at| PathBuf::from(at.value.0));
     api.finish(problems);
     let log = log(root, problems);
     let open = [&http, &https].into_iter().flatten().all(|address| address.ip().is_loopback());
@@ -150,20 +152,36 @@ fn listeners(
     root: &mut Section<'_, '_>,
     name: &'static str,
     default: &[&str],
+    taken: &mut Vec<SocketAddr>,
     problems: &mut Problems<'_>,
 ) -> Vec<SocketAddr> {
     let mut section = root.section(name, problems);
-    let addresses = listen(&mut section, default, problems);
+    let addresses = listen(&mut section, default, taken, problems);
     section.finish(problems);
     addresses
 }
 
-/// The key `listen`. An empty list switches the listener off.
-fn listen(section: &mut Section<'_, '_>, default: &[&str], problems: &mut Problems<'_>) -> Vec<SocketAddr> {
-    match section.list::<SocketAddr>("listen", problems) {
-        Some(list) => list.into_iter().map(|at| at.value).collect(),
-        None => default.iter().map(|text| text.parse().expect("the defaults are addresses")).collect(),
+/// The key `listen`. An empty list switches the listener off. An address that is `taken` already would fail at
+/// start, long after somebody checked the file.
+fn listen(
+    section: &mut Section<'_, '_>,
+    default: &[&str],
+    taken: &mut Vec<SocketAddr>,
+    problems: &mut Problems<'_>,
+) -> Vec<SocketAddr> {
+    let Some(list) = section.list::<SocketAddr>("listen", problems) else {
+        let default = default.iter().map(|text| text.parse().expect("the defaults are addresses"));
+        let default: Vec<SocketAddr> = default.collect();
+        taken.extend(&default);
+        return default;
+    };
+    for At { value, line } in &list {
+        if value.port() != 0 && taken.contains(value) {
+            problems.add(*line, section.path("listen"), format!("{value} is taken by another listener"));
+        }
+        taken.push(*value);
     }
+    list.into_iter().map(|at| at.value).collect()
 }
 
 fn log(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Log {
@@ -180,7 +198,13 @@ fn log(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Log {
             }
         },
     };
-    let level = section.text("level", problems).map_or_else(|| "info".to_owned(), |at| at.value);
+    let level = section.text("level", problems);
+    if let Some(At { value, line }) = &level
+        && let Err(error) = EnvFilter::try_new(value)
+    {
+        problems.add(*line, "log.level", format!("{value:?}: {error}"));
+    }
+    let level = level.map_or_else(|| "info".to_owned(), |at| at.value);
     section.finish(problems);
     Log { format, level }
 }
@@ -188,7 +212,7 @@ fn log(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Log {
 fn auth(root: &mut Section<'_, '_>, loopback_only: bool, problems: &mut Problems<'_>) -> Auth {
     let mut section = root.section("auth", problems);
     let mode = section.text("mode", problems);
-    let namespace = section.text("test_namespace", problems).map(|at| at.value);
+    let namespace = section.parsed::<Namespace>("test_namespace", problems).map(|at| at.value.0);
     section.finish(problems);
     match mode {
         None => Auth::Required,
@@ -216,19 +240,32 @@ impl FromStr for Upstream {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let plain = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
-        let address = text.parse::<SocketAddr>().or_else(|_| plain());
-        address.map(Upstream).map_err(|_| "expected an address such as 192.0.2.53 or 192.0.2.53:5353")
+        let address = text.parse::<SocketAddr>().or_else(|_| plain()).ok();
+        let address = address.filter(|address| address.port() != 0 && !address.ip().is_unspecified());
+        address.map(Upstream).ok_or("expected an address such as 192.0.2.53 or 192.0.2.53:5353")
     }
 }
 
-/// Any text.
+/// Any text but none at all.
 struct Text(String);
 
 impl FromStr for Text {
-    type Err = Infallible;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Text(text.to_owned()))
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() { Err("must not be empty; leave the key out") } else { Ok(Text(text.to_owned())) }
+    }
+}
+
+/// A network namespace: the name of a file in `/run/netns`.
+struct Namespace(String);
+
+impl FromStr for Namespace {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let good = !text.is_empty() && !text.contains('/') && !matches!(text, "." | "..");
+        if good { Ok(Namespace(text.to_owned())) } else { Err("is not the name of a network namespace") }
     }
 }
 

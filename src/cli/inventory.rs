@@ -1,5 +1,6 @@
 //! `muster import` and `muster export`.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read, Write as _};
 use std::path::PathBuf;
 
@@ -90,12 +91,23 @@ fn confirm(preview: &ReportBody) -> anyhow::Result<()> {
 /// A report in a few lines.
 pub(crate) fn print(report: &ReportBody) -> anyhow::Result<()> {
     let mut text = String::new();
-    for (verb, names) in
-        [("added", &report.added), ("changed", &report.changed), ("removed", &report.removed)]
-    {
+    let line = |verb: &str, names: &[&str], of: &str| {
+        format!("{verb} {}{of}: {}\n", names.len(), fold(names.iter().copied()))
+    };
+    for (verb, names) in [("added", &report.added), ("removed", &report.removed)] {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         if !names.is_empty() {
-            text.push_str(&format!("{verb} {}: {}\n", names.len(), fold(names.iter().map(String::as_str))));
+            text.push_str(&line(verb, &names, ""));
         }
+    }
+    // What changed in the same way is told in one line.
+    let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for name in &report.changed {
+        let fields = report.fields.get(name).map(|fields| format!(" ({})", fields.join(", ")));
+        alike.entry(fields.unwrap_or_default()).or_default().push(name);
+    }
+    for (fields, names) in &alike {
+        text.push_str(&line("changed", names, fields));
     }
     if report.unchanged > 0 {
         text.push_str(&format!("unchanged {}\n", report.unchanged));

@@ -34,6 +34,10 @@ pub(crate) async fn import(
             report.changed = planned.report.changed;
             report.removed = planned.report.removed;
             report.unchanged = planned.report.unchanged;
+            let fields = planned.report.fields.into_iter();
+            report.fields = fields
+                .map(|(name, fields)| (name, fields.into_iter().map(str::to_owned).collect()))
+                .collect();
             Ok(if dry_run { Vec::new() } else { planned.changes })
         })
         .await?;

@@ -122,6 +122,9 @@ pub struct ReportBody {
     pub changed: Vec<String>,
     pub removed: Vec<String>,
     pub unchanged: usize,
+    /// Which fields of each changed thing; only imports tell.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, Vec<String>>,
     pub dry_run: bool,
     /// The revision after the change.
     pub revision: u64,

@@ -14,6 +14,15 @@ const LEASE_MIN_S: u64 = 30;
 /// Longer ones outlive every plan.
 const LEASE_MAX_S: u64 = 366 * 86_400;
 
+/// Lease of an operating system where none is configured.
+const LEASE_S: u64 = 3600;
+
+/// Lease of firmware, loaders and unknown machines where none is configured; never above the other.
+const SHORT_LEASE_S: u64 = 300;
+
+/// Linux's IFNAMSIZ without the closing zero.
+const LINK_NAME_MAX: usize = 15;
+
 /// Reads `[cluster]`, `[boot]` and every `[[network]]`.
 pub(crate) fn site(root: &mut Section<'_, '_>, http: &[SocketAddr], problems: &mut Problems<'_>) -> Site {
     let mut cluster = root.section("cluster", problems);
@@ -53,7 +62,7 @@ pub(crate) fn site(root: &mut Section<'_, '_>, http: &[SocketAddr], problems: &m
 fn network(section: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Option<Network> {
     let line = section.line;
     let name = section.parsed::<NetworkName>("name", problems);
-    let interface = section.text("interface", problems).map(|at| at.value);
+    let interface = section.parsed::<Link>("interface", problems).map(|at| at.value.0);
     let address = section.parsed::<Ipv4Net>("address", problems);
     let manage = section.flag("manage", problems).unwrap_or(false);
     let dhcp = section.parsed::<Mode>("dhcp", problems);
@@ -64,8 +73,8 @@ fn network(section: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Option
     let ntp = section.list::<Ipv4Addr>("ntp", problems).unwrap_or_default();
     let domain = section.parsed::<Domain>("domain", problems).map(|at| at.value.0);
     let mtu = section.number("mtu", (576, 9216), problems).and_then(|mtu| u16::try_from(mtu).ok());
-    let lease = lease(section, "lease", 3600, problems);
-    let short_lease = lease_short(section, problems);
+    let long_lease = lease(section, "lease", LEASE_S, problems);
+    let short_lease = lease(section, "short_lease", SHORT_LEASE_S.min(long_lease.as_secs()), problems);
     let trust_option82 = section.flag("trust_option82", problems).unwrap_or(false);
     for (key, missing) in [("name", name.is_none()), ("address", address.is_none())] {
         if missing && !problems.list.iter().any(|problem| problem.key == section.path(key)) {
@@ -90,7 +99,7 @@ fn network(section: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Option
         ntp: values(ntp),
         domain,
         mtu,
-        lease,
+        lease: long_lease,
         short_lease,
         trust_option82,
     })
@@ -98,10 +107,6 @@ fn network(section: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Option
 
 fn values<T>(list: Vec<At<T>>) -> Vec<T> {
     list.into_iter().map(|at| at.value).collect()
-}
-
-fn lease_short(section: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Millis {
-    lease(section, "short_lease", 300, problems)
 }
 
 fn lease(
@@ -136,7 +141,10 @@ fn check_addresses(
     if net.prefix() < 8 {
         problems.add(address.line, section.path("address"), "a network larger than /8 is surely a mistake");
     }
-    if attached && !net.is_host(net.address()) {
+    let first = net.address();
+    if first.is_loopback() || first.is_multicast() || first.is_unspecified() || first.is_broadcast() {
+        problems.add(address.line, section.path("address"), format!("{first} is no address for machines"));
+    } else if attached && !net.is_host(net.address()) {
         let text = format!("{} is the network or broadcast address, not the head's own", net.address());
         problems.add(address.line, section.path("address"), text);
     }
@@ -148,12 +156,19 @@ fn check_addresses(
         if attached && range.contains(net.address()) {
             wrong(format!("holds the head's own address {}", net.address()));
         }
+        for router in routers.iter().filter(|router| range.contains(router.value)) {
+            wrong(format!("holds the router {}", router.value));
+        }
         for other in ranges.iter().take(index).filter(|other| other.value.overlaps(*range)) {
             wrong(format!("overlaps {}", other.value));
         }
     }
     for At { value: router, line } in routers.iter().filter(|router| !net.is_host(router.value)) {
-        problems.add(*line, section.path("router"), format!("{router} is outside of the network"));
+        problems.add(
+            *line,
+            section.path("router"),
+            format!("{router} is no host of {}/{}", net.network(), net.prefix()),
+        );
     }
 }
 
@@ -217,6 +232,25 @@ impl FromStr for Unknown {
                 Err(error) => Err(format!("{error}")),
             },
             _ => Err("is none of hold, ignore, discover, boot PROFILE".to_owned()),
+        }
+    }
+}
+
+/// A link's name, as Linux allows it (dev_valid_name).
+struct Link(String);
+
+impl FromStr for Link {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let good = !text.is_empty()
+            && text.len() <= LINK_NAME_MAX
+            && !matches!(text, "." | "..")
+            && !text.contains(|c: char| c.is_whitespace() || c == '/' || c == ':');
+        if good {
+            Ok(Link(text.to_owned()))
+        } else {
+            Err(format!("is not the name of a link: 1 to {LINK_NAME_MAX} characters, no spaces, / or :"))
         }
     }
 }

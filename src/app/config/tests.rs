@@ -77,7 +77,7 @@ x = 1
             "line 8: network[0].range: 172.16.0.240-172.16.1.7 overlaps 172.16.0.200-172.16.0.250",
             "line 8: network[0].range: 172.16.0.253-172.16.0.254 holds the head's own address 172.16.0.254",
             "line 8: network[0].range: 172.16.0.253-172.16.0.254 overlaps 172.16.0.240-172.16.1.7",
-            "line 9: network[0].router: 172.17.0.1 is outside of the network",
+            "line 9: network[0].router: 172.17.0.1 is no host of 172.16.0.0/24",
             "line 10: network[0].dhcp: \"yes\": is none of authoritative, proxy, off",
             "line 11: network[0].lease: \"5\": expected a number and a unit such as 90s, 5m, 1h, 2d",
             "line 12: network[1].address: 172.16.0.1/16 overlaps the network boot (172.16.0.254/24)",
@@ -111,4 +111,55 @@ fn auth_may_be_off_on_loopback_or_in_a_named_namespace() {
     let loopback = "[http]\nlisten = [\"127.0.0.1:0\"]\n[https]\nlisten = []\n[auth]\nmode = \"off\"\n";
     assert!(Config::parse(loopback).is_ok());
     assert!(Config::parse("[auth]\nmode = \"off\"\ntest_namespace = \"lab\"\n").is_ok());
+}
+
+#[test]
+fn what_would_fail_at_start_fails_when_checked() {
+    for (text, want) in [
+        (
+            "[http]\nlisten = [\"0.0.0.0:80\"]\n[https]\nlisten = [\"0.0.0.0:80\"]\n",
+            "line 4: https.listen: 0.0.0.0:80 is",
+        ),
+        (
+            "[dns]\nlisten = [\"127.0.0.1:53\",\n\"127.0.0.1:53\"]\n",
+            "line 3: dns.listen: 127.0.0.1:53 is taken",
+        ),
+        ("[dns]\nforward = [\"0.0.0.0\"]\n", "line 2: dns.forward: \"0.0.0.0\": expected an address"),
+        ("[log]\nlevel = \"muster=loud\"\n", "line 2: log.level: \"muster=loud\": "),
+        ("[images]\nroot = \"\"\n", "line 2: images.root: \"\": must not be empty"),
+        (
+            "[auth]\nmode = \"off\"\ntest_namespace = \"../lab\"\n",
+            "line 3: auth.test_namespace: \"../lab\": is not",
+        ),
+    ] {
+        let found = problems(text);
+        assert!(found.iter().any(|problem| problem.starts_with(want)), "{text:?}: {found:?}");
+    }
+    // The same port twice is fine where the system chooses it.
+    assert!(Config::parse("[http]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n").is_ok());
+}
+
+#[test]
+fn networks_that_cannot_work_are_refused() {
+    let network = |rest: &str| problems(&format!("[[network]]\nname = \"a\"\n{rest}\n"));
+    for (rest, want) in [
+        (
+            "address = \"192.0.2.1/24\"\ninterface = \"\"",
+            "line 4: network[0].interface: \"\": is not the name of a link",
+        ),
+        ("address = \"192.0.2.1/24\"\ninterface = \"a-link-of-17-char\"", "line 4: network[0].interface: "),
+        ("address = \"127.0.0.1/8\"", "line 3: network[0].address: 127.0.0.1 is no address for machines"),
+        ("address = \"224.0.0.1/24\"", "line 3: network[0].address: 224.0.0.1 is no address for machines"),
+        (
+            "address = \"192.0.2.1/24\"\nrouter = \"192.0.2.15\"\nrange = \"192.0.2.10-192.0.2.20\"",
+            "line 5: network[0].range: 192.0.2.10-192.0.2.20 holds the router 192.0.2.15",
+        ),
+    ] {
+        let found = network(rest);
+        assert!(found.len() == 1 && found[0].starts_with(want), "{rest:?}: {found:?}");
+    }
+    // A lease below the usual short one shortens that too, unless it is given.
+    let config =
+        Config::parse("[[network]]\nname = \"a\"\naddress = \"192.0.2.0/24\"\nlease = \"2m\"\n").unwrap();
+    assert_eq!(config.site.networks[0].short_lease.as_secs(), 120);
 }
