@@ -102,7 +102,7 @@ impl Running {
                 _ = reload.recv() => {
                     let loaders = Arc::clone(&self.loaders);
                     // Only a runtime that stops cuts it off.
-                    let _ = tokio::task::spawn_blocking(move || report_loaders(&loaders)).await;
+                    let _ = tokio::task::spawn_blocking(move || read_again(&loaders)).await;
                 }
             }
         }
@@ -238,10 +238,14 @@ fn give_to_group(socket: &Path) {
     }
 }
 
-fn report_loaders(loaders: &Loaders) {
+fn read_again(loaders: &Loaders) {
     for error in loaders.reload() {
-        tracing::debug!(path = %error.path.display(), %error, "no loaders there");
+        tracing::warn!(path = %error.path.display(), error = %error.source, "loader is left out");
     }
+    report_loaders(loaders);
+}
+
+fn report_loaders(loaders: &Loaders) {
     let names = loaders.names();
     if names.is_empty() {
         tracing::warn!(

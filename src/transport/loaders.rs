@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
+use sha2::{Digest, Sha256};
 
 use crate::base::limits::{LOADER_BYTES_MAX, LOADERS_MAX};
 
@@ -36,7 +37,8 @@ const ALIASES: [(&str, &[&str]); 11] = [
 /// Endings of files that are no loaders although they lie beside them: option ROMs, disk images, texts.
 const FOREIGN_ENDINGS: [&str; 4] = [".rom", ".iso", ".CSV", ".txt"];
 
-type Files = BTreeMap<String, Bytes>;
+/// Content and validator by name.
+type Files = BTreeMap<String, (Bytes, Arc<str>)>;
 
 /// The files by name. Reading takes no lock; a reload swaps the whole map.
 #[derive(Debug)]
@@ -68,6 +70,7 @@ impl Loaders {
         }
         loaders
     }
+
     /// Reads all directories again. Blocks on the disk. Returns what could not be read; the rest counts.
     pub fn reload(&self) -> Vec<LoadersError> {
         let mut files = Files::new();
@@ -91,14 +94,27 @@ impl Loaders {
     /// The file of this name, without a directory.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Bytes> {
+        self.files.load().get(name).map(|(content, _)| content.clone())
+    }
+
+    /// The same with its HTTP validator, which changes with the content.
+    #[must_use]
+    pub fn get_tagged(&self, name: &str) -> Option<(Bytes, Arc<str>)> {
         self.files.load().get(name).cloned()
     }
 
     /// All names with sizes in octets, in order.
     #[must_use]
     pub fn names(&self) -> Vec<(String, u64)> {
-        self.files.load().iter().map(|(name, content)| (name.clone(), content.len() as u64)).collect()
+        self.files.load().iter().map(|(name, (content, _))| (name.clone(), content.len() as u64)).collect()
     }
+}
+
+/// A strong validator: the beginning of the content's SHA-256.
+fn tag(content: &Bytes) -> Arc<str> {
+    let digest = Sha256::digest(content);
+    let hex: String = digest.iter().take(12).map(|octet| format!("{octet:02x}")).collect();
+    format!("\"{hex}\"").into()
 }
 
 fn read_directory(directory: &Path, follow: bool, files: &mut Files, errors: &mut Vec<LoadersError>) {
@@ -115,7 +131,8 @@ fn read_directory(directory: &Path, follow: bool, files: &mut Files, errors: &mu
         }
         match read_file(&path, follow) {
             Ok(Some(content)) => {
-                files.insert(name, content);
+                let tag = tag(&content);
+                files.insert(name, (content, tag));
             }
             Ok(None) => {}
             Err(source) => errors.push(LoadersError { path, source }),

@@ -28,8 +28,8 @@ pub(crate) async fn loader(
         let body = axum::body::Bytes::from(script::entry(api.reach(peer)));
         return respond_bytes(&method, &headers, name, &body, "\"autoexec\"");
     }
-    match api.loaders.get(name) {
-        Some(bytes) => respond_bytes(&method, &headers, name, &bytes, &format!("\"{name}-{}\"", bytes.len())),
+    match api.loaders.get_tagged(name) {
+        Some((bytes, tag)) => respond_bytes(&method, &headers, name, &bytes, &tag),
         None => refuse(StatusCode::NOT_FOUND, &uri, "no such loader"),
     }
 }
