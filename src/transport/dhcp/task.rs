@@ -297,6 +297,7 @@ impl Task {
                 self.probe(&network.name, interface, address, now);
             }
         }
+        self.witness.flush();
         if slow {
             self.links.count_drops();
             self.chained.retain(|_, chained| now.since(*chained) < CHAIN_ONCE_SPAN);

@@ -1,7 +1,7 @@
 //! Who else is on the wire: undeclared machines and other DHCP servers. What the operator must hear is logged
 //! once; what must survive is written down now and then.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
 use crate::base::limits::{ROGUES_MAX, SIGHTING_WRITE_SPAN, SIGHTINGS_MAX};
@@ -15,12 +15,18 @@ use crate::transport::dhcp::handle::Rogue;
 /// Sightings that make room together.
 const SIGHTINGS_EVICTED: usize = SIGHTINGS_MAX / 16;
 
+/// Sightings written in one job; at a tick of 50 ms twenty times as many in a second.
+const SIGHTING_WRITES_MAX: usize = 256;
+
 /// Sightings and rogue servers.
 pub(crate) struct Witness {
     store: Store,
     sightings: SightingTable,
     /// When a machine's sighting was last written.
     written: HashMap<Mac, Timestamp>,
+    /// Machines whose record on disk is not the table's. Written together, some at a time, so that a flood of
+    /// invented machines cannot fill the store's queue, in which ACKs wait too.
+    pending: BTreeSet<Mac>,
     rogues: BTreeMap<(NetworkName, Ipv4Addr), Rogue>,
 }
 
@@ -30,7 +36,13 @@ impl Witness {
         for seen in loaded {
             sightings.record(seen);
         }
-        Witness { store, sightings, written: HashMap::new(), rogues: BTreeMap::new() }
+        Witness {
+            store,
+            sightings,
+            written: HashMap::new(),
+            pending: BTreeSet::new(),
+            rogues: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn sighting(&mut self, seen: Sighting, now: Timestamp) {
@@ -45,7 +57,8 @@ impl Witness {
             tracing::info!(%mac, %network, class, "unknown machine");
         }
         let due = self.written.get(&mac).is_none_or(|written| now.since(*written) >= SIGHTING_WRITE_SPAN);
-        if due && self.store.observe(vec![Observation::PutSighting(joined.clone())]).is_ok() {
+        if due {
+            self.pending.insert(mac);
             if self.written.len() >= SIGHTINGS_MAX {
                 self.written.clear(); // costs one early write for each machine
             }
@@ -67,8 +80,22 @@ impl Witness {
     fn forget(&mut self, mac: Mac) {
         self.sightings.forget(mac);
         self.written.remove(&mac);
-        // If the queue is full the record stays on disk until the next start.
-        let _ = self.store.observe(vec![Observation::RemoveSighting(mac)]);
+        self.pending.insert(mac);
+    }
+
+    /// Writes what is due, as one job of bounded size. If the store is busy it stays due.
+    pub(crate) fn flush(&mut self) {
+        let due: Vec<Mac> = self.pending.iter().copied().take(SIGHTING_WRITES_MAX).collect();
+        if due.is_empty() {
+            return;
+        }
+        let observation = |mac: &Mac| match self.sightings.get(*mac) {
+            Some(seen) => Observation::PutSighting(seen.clone()),
+            None => Observation::RemoveSighting(*mac),
+        };
+        if self.store.observe(due.iter().map(observation).collect()).is_ok() {
+            self.pending.retain(|mac| due.binary_search(mac).is_err());
+        }
     }
 
     pub(crate) fn foreign(&mut self, foreign: Foreign, now: Timestamp) {

@@ -10,7 +10,7 @@ use crate::model::{
     Change, Firmware, Interface, Inventory, Node, NodeId, Revision, Sighting, Site, Snapshot,
 };
 use crate::store::{Backend, Batch, Loaded, Observation, Store, StoreError};
-use crate::transport::dhcp::witness::Witness;
+use crate::transport::dhcp::witness::{SIGHTING_WRITES_MAX, Witness};
 
 const START: Timestamp = Timestamp(1_000_000);
 
@@ -59,6 +59,11 @@ async fn check(loaded: Vec<Sighting>, act: impl FnOnce(&mut Witness)) -> (Witnes
     let (store, _) = Store::open(Box::new(Disk(sender))).unwrap();
     let mut witness = Witness::new(store.clone(), loaded);
     act(&mut witness);
+    while !witness.pending.is_empty() {
+        let before = witness.pending.len();
+        witness.flush();
+        assert!(witness.pending.len() < before, "the store takes what is due");
+    }
     store.close().await;
     (witness, written.iter().collect())
 }
@@ -68,6 +73,7 @@ async fn a_machine_that_keeps_asking_is_written_once_in_a_while() {
     let (witness, written) = check(Vec::new(), |witness| {
         for at in [START, START + Millis(1), START + SIGHTING_WRITE_SPAN] {
             witness.sighting(seen(1, at), at);
+            witness.flush();
         }
     })
     .await;
@@ -92,6 +98,17 @@ async fn a_full_table_forgets_the_machines_seen_longest_ago_on_disk_too() {
     assert!(left.contains(&mac(full)) && left.contains(&mac(full - 1)) && !left.contains(&mac(0)));
     assert_eq!(written[0], Observation::RemoveSighting(mac(0)));
     assert_eq!(written.len() - 1, SIGHTINGS_MAX + 1 - left.len(), "each forgotten one was removed from disk");
+}
+
+#[tokio::test]
+async fn a_flood_of_machines_costs_few_jobs() {
+    let (_, written) = check(Vec::new(), |witness| {
+        (0..5000).for_each(|number| witness.sighting(seen(number, START), START));
+        witness.flush();
+        assert_eq!(witness.pending.len(), 5000 - SIGHTING_WRITES_MAX);
+    })
+    .await;
+    assert_eq!(written.len(), 5000);
 }
 
 #[tokio::test]
