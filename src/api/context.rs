@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::api::problem::Problem;
 use crate::base::Timestamp;
@@ -14,8 +14,11 @@ use crate::model::{Change, ChangeSet, Inventory, Revision, Snapshot, SnapshotCel
 use crate::store::{Store, StoreError};
 use crate::transport::dhcp::Handle;
 
-/// How often a change is planned again because somebody else was faster.
+/// How often a change is planned again because another head was faster. Changes of this head take turns.
 const TRIES_MAX: usize = 16;
+
+/// How long a change waits for its turn: a client that waited longer has given up or will ask again.
+const TURN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a handler waits until its change can be read. Compiling 100,000 nodes takes below a second.
 const PUBLISH_PATIENCE: Duration = Duration::from_secs(30);
@@ -29,11 +32,17 @@ pub struct Context {
     pub store: Store,
     pub dhcp: Handle,
     pub started: Timestamp,
+    pub turn: Turn,
 }
+
+/// Whose turn it is to change declared state, first come, first served. Without turns, of many changes that
+/// are planned on one revision all but one are planned in vain, and some never win.
+#[derive(Clone, Debug, Default)]
+pub struct Turn(Arc<Mutex<()>>);
 
 impl Context {
     /// Plans a change on the current snapshot, checks it, commits it, and waits until it can be read.
-    /// Planned again if somebody else commits in between. No changes: nothing is committed.
+    /// Planned again if another head commits in between. No changes: nothing is committed.
     ///
     /// # Errors
     /// The plan refuses, the result would make no sense (all problems that the change causes), or the store
@@ -42,6 +51,11 @@ impl Context {
         &self,
         mut plan: impl FnMut(&Snapshot) -> Result<Vec<Change>, Problem>,
     ) -> Result<Arc<Snapshot>, Problem> {
+        // Held until the change can be read, so that the next one is planned on it.
+        let turn = tokio::time::timeout(TURN_PATIENCE, self.turn.0.lock()).await;
+        let _turn = turn.map_err(|_| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many changes are waiting; try again")
+        })?;
         let mut published = self.published.clone();
         for _ in 0..TRIES_MAX {
             let snapshot = self.snapshot.load();

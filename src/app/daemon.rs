@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use tokio::sync::watch;
 
 use crate::api::boot::BootApi;
-use crate::api::context::Context;
+use crate::api::context::{Context, Turn};
 use crate::api::problem::Problem;
 use crate::api::{boot, v1};
 use crate::app::config::{Auth, Config};
@@ -129,7 +129,14 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         links,
     };
     let (dhcp, _) = dhcp.start(tasks)?;
-    let context = Context { snapshot: Arc::clone(&cell), published, store, dhcp, started: now() };
+    let context = Context {
+        snapshot: Arc::clone(&cell),
+        published,
+        store,
+        dhcp,
+        started: now(),
+        turn: Turn::default(),
+    };
     let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
     report_loaders(&loaders);
     start_tftp(config, &cell, &loaders, tasks)?;
