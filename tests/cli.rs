@@ -159,7 +159,7 @@ fn nodes_groups_and_boot_are_set_shown_and_taken_back() {
     head.ok(&["boot", "set", "@compute", "--kernel", "vmlinuz", "--initrd", "initrd.img"]);
     head.ok(&["boot", "set", "nid001", "--profile", "rescue", "--once"]);
     let boots = head.json(&["boot", "show", "@compute"]);
-    assert_eq!(boots[0]["rule"], "one-shot assignment for node #0, profile rescue");
+    assert_eq!(boots[0]["rule"], "one-shot assignment for node nid001, profile rescue");
     assert_eq!(boots[1]["target"]["kernel"], "vmlinuz");
     assert!(head.refused(&["profile", "rm", "rescue"]).contains("no profile is called rescue"));
     head.ok(&["boot", "clear", "nid001"]);

@@ -184,7 +184,7 @@ fn script_step(snapshot: &Snapshot, leases: &LeaseTable, query: &Query, network:
         Ok(None) => ("404: the machine goes on to its next boot device".to_owned(), None),
         Err(error) => (format!("the target cannot be written as a script: {error}"), None),
     };
-    Step { stage: "script".to_owned(), outcome, reasons: vec![format!("rule: {}", decision.rule)], script }
+    Step { stage: "script".to_owned(), outcome, reasons: vec![format!("rule: {decision}")], script }
 }
 
 fn what(outcome: &Outcome) -> String {

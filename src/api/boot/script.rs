@@ -40,15 +40,15 @@ pub(crate) async fn own(
         node = decision.node.as_ref().map(|node| node.name.as_str()),
         peer = peer.address().map(tracing::field::display),
         attempt = request.attempt,
-        rule = %decision.rule,
+        rule = %decision,
         "boot script"
     );
     match script::render(&decision, &request, &snapshot.site, api.reach(peer)) {
         Ok(Some(script)) => text(StatusCode::OK, script),
-        Ok(None) => text(StatusCode::NOT_FOUND, format!("not booted by this head: {}\n", decision.rule)),
+        Ok(None) => text(StatusCode::NOT_FOUND, format!("not booted by this head: {decision}\n")),
         Err(error) => {
-            tracing::warn!(%error, rule = %decision.rule, "a boot target cannot be written as a script");
-            text(StatusCode::INTERNAL_SERVER_ERROR, format!("{}: {error}\n", decision.rule))
+            tracing::warn!(%error, rule = %decision, "a boot target cannot be written as a script");
+            text(StatusCode::INTERNAL_SERVER_ERROR, format!("{decision}: {error}\n"))
         }
     }
 }

@@ -44,12 +44,7 @@ fn decision(snapshot: &Snapshot, node: &Arc<Node>) -> BootBody {
         Outcome::Hold => ("hold", None),
         Outcome::Refuse => ("refuse", None),
     };
-    BootBody {
-        node: node.name.to_string(),
-        outcome: outcome.to_owned(),
-        rule: decision.rule.to_string(),
-        target,
-    }
+    BootBody { node: node.name.to_string(), outcome: outcome.to_owned(), rule: decision.to_string(), target }
 }
 
 /// `PUT /boot`: assigns a profile or a target, in one transaction.

@@ -169,24 +169,47 @@ impl Decision {
     }
 }
 
+/// The rule in words, with the node by its name.
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rule.write(f, self.node.as_deref())
+    }
+}
+
+/// The rule in words, without knowledge of the node's name.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, None)
+    }
+}
+
+/// Whom an assignment is for, as people call it.
+struct Whom<'a>(&'a Selector, Option<&'a Node>);
+
+impl fmt::Display for Whom<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0, self.1) {
+            (Selector::Node(id), Some(node)) if node.id == *id => write!(f, "node {}", node.name),
+            (selector, _) => selector.fmt(f),
+        }
+    }
+}
+
+impl Rule {
+    fn write(&self, f: &mut fmt::Formatter<'_>, node: Option<&Node>) -> fmt::Result {
         match self {
             Rule::Policy(policy) => write!(f, "the node's policy is {}", policy.as_str()),
             Rule::Assignment { key, profile } => {
                 let once = if key.lasting { "" } else { "one-shot " };
-                write!(f, "{once}assignment for {}", key.selector)?;
+                write!(f, "{once}assignment for {}", Whom(&key.selector, node))?;
                 profile.as_ref().map_or(Ok(()), |profile| write!(f, ", profile {profile}"))
             }
             Rule::NothingAssigned => {
                 f.write_str("nothing is assigned to the node, its groups, its role or all")
             }
             Rule::ProfileMissing { key, profile } => {
-                write!(
-                    f,
-                    "the assignment for {} names the profile {profile}, which is not there",
-                    key.selector
-                )
+                let whom = Whom(&key.selector, node);
+                write!(f, "the assignment for {whom} names the profile {profile}, which is not there")
             }
             Rule::Unknown { network, policy } => {
                 write!(f, "undeclared machine on network {network}, whose policy is {policy}")

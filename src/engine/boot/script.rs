@@ -40,7 +40,7 @@ pub fn render(
     reach: Reach,
 ) -> Result<Option<String>, Unwritable> {
     let name = decision.node.as_ref().map_or("unknown machine", |node| node.name.as_str());
-    let title = format!("muster: {name}: {}", decision.rule);
+    let title = format!("muster: {name}: {decision}");
     let script = Script::default().echo(&title);
     let rendered = match &decision.outcome {
         Outcome::Refuse => return Ok(None),
