@@ -1,11 +1,14 @@
 //! What goes wrong, in the form clients read (RFC 9457). The public text names field and place; causes go to
 //! the log.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::store::StoreError;
+
+/// The media type of a problem (RFC 9457 section 6.1).
+const MEDIA_TYPE: &str = "application/problem+json";
 
 /// A refusal. One cause, or several problems with their fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,10 +110,29 @@ impl From<StoreError> for Problem {
     }
 }
 
+/// Longest text of a refusal that is not ours; axum's are one sentence.
+const FOREIGN_TEXT_BYTES_MAX: usize = 4096;
+
+/// Puts refusals that were made before a handler ran (a body too long, a path that is no text) into the same
+/// form as ours. Their other headers stay.
+pub async fn in_our_form(response: Response) -> Response {
+    let status = response.status();
+    let ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == MEDIA_TYPE);
+    if ours || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    let text = axum::body::to_bytes(body, FOREIGN_TEXT_BYTES_MAX).await.unwrap_or_default();
+    let problem = Problem::new(status, String::from_utf8_lossy(&text)).into_response();
+    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    head.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(head, problem.into_body())
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).expect("a problem holds only text and numbers");
-        (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+        (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response()
     }
 }

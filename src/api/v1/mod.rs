@@ -18,7 +18,7 @@ use axum::routing::{delete, get, post};
 
 use crate::api::context::Context;
 use crate::api::openapi;
-use crate::api::problem::Problem;
+use crate::api::problem::{Problem, in_our_form};
 use crate::base::limits::{IMPORT_BYTES_MAX, REQUEST_BYTES_MAX};
 
 /// Where the API lies.
@@ -58,6 +58,7 @@ pub fn router(context: Context) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .layer(axum::middleware::map_response(in_our_form))
         .with_state(context)
 }
 
