@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::api::problem::Problem;
+use crate::api::problem::{FieldProblem, Problem};
 use crate::engine::image::path::percent_decode;
 use crate::model::{NodeId, Snapshot};
 
@@ -39,7 +39,10 @@ pub(crate) fn resolve(snapshot: &Snapshot, text: &str) -> Result<BTreeSet<NodeId
 
 /// Reads a JSON body.
 pub(crate) fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| json_problem(&error))
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| json_problem(&error))?;
+    reader.end().map_err(|error| Problem::bad_request(error.to_string()))?;
+    Ok(value)
 }
 
 /// Reads a merge patch: an object.
@@ -52,7 +55,7 @@ pub(crate) fn patch(bytes: &Bytes) -> Result<Value, Problem> {
 pub(crate) fn merged<T: Serialize + DeserializeOwned>(value: &T, patch: &Value) -> Result<T, Problem> {
     let mut json = serde_json::to_value(value).expect("bodies hold nothing that JSON cannot");
     merge(&mut json, patch);
-    serde_json::from_value(json).map_err(|error| json_problem(&error))
+    serde_path_to_error::deserialize(json).map_err(|error| json_problem(&error))
 }
 
 fn merge(target: &mut Value, patch: &Value) {
@@ -71,15 +74,12 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-fn json_problem(error: &serde_json::Error) -> Problem {
-    let mut problem = Problem::bad_request(error.to_string());
-    if error.line() > 0 {
-        problem.problems.push(crate::api::problem::FieldProblem {
-            subject: String::new(),
-            field: String::new(),
-            text: error.to_string(),
-            line: Some(error.line()),
-        });
-    }
-    problem
+/// Names the field and, where the text was at hand, the line.
+fn json_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    let (cause, path) = (error.inner(), error.path().to_string());
+    let field = if path == "." { String::new() } else { path };
+    let line = Some(cause.line()).filter(|line| *line > 0);
+    let detail = if field.is_empty() { cause.to_string() } else { format!("{field}: {cause}") };
+    let problems = vec![FieldProblem { subject: String::new(), field, text: cause.to_string(), line }];
+    Problem { problems, ..Problem::bad_request(detail) }
 }
