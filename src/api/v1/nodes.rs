@@ -54,54 +54,71 @@ pub(crate) async fn create(
     bytes: Bytes,
 ) -> Result<(StatusCode, Json<NodeBody>), Problem> {
     let body: NodeBody = query::body(&bytes)?;
+    let name: NodeName = read("name", &body.name)?;
     let snapshot = context
-        .change(|snapshot| {
-            let node = body.clone().node(NodeId(snapshot.inventory.next_node))?;
-            match snapshot.by_name(node.name.as_str()) {
-                Some(_) => Err(Problem::conflict(format!("there is a node {}", node.name))),
-                None => Ok(vec![Change::PutNode(Arc::new(node))]),
+        .change(|snapshot| match snapshot.by_name(name.as_str()) {
+            Some(_) => Err(Problem::conflict(format!("there is a node {name}"))),
+            None => {
+                let node = body.clone().node(NodeId(snapshot.inventory.next_node))?;
+                Ok(vec![Change::PutNode(Arc::new(node))])
             }
         })
         .await?;
-    Ok((StatusCode::CREATED, Json(NodeBody::from(find(&snapshot, &body.name)?.as_ref()))))
+    Ok((StatusCode::CREATED, Json(NodeBody::from(find(&snapshot, name.as_str())?.as_ref()))))
 }
 
-/// `PUT /nodes/{name}`: creates the node or replaces all of it. The path names it.
+/// `PUT /nodes/{name}`: creates the node or replaces all of it. The path names it; the body of a node that is
+/// there may rename it.
 pub(crate) async fn put(
     State(context): State<Context>,
-    Path(name): Path<String>,
+    Path(path): Path<String>,
     bytes: Bytes,
 ) -> Result<Json<NodeBody>, Problem> {
     let body: NodeBody = query::body(&bytes)?;
-    let renamed = body.name.clone();
+    let name: NodeName = read("name", &body.name)?;
     let snapshot = context
         .change(|snapshot| {
-            let id = snapshot.find(&name).map_or(NodeId(snapshot.inventory.next_node), |node| node.id);
+            let id = match snapshot.find(&path) {
+                Some(node) => node.id,
+                None if read::<NodeName>("name", &path)? == name => NodeId(snapshot.inventory.next_node),
+                None => {
+                    return Err(Problem::field("name", format!("is {name}, but the path says {path:?}")));
+                }
+            };
             Ok(put_if_new(snapshot, body.clone().node(id)?))
         })
         .await?;
-    Ok(Json(NodeBody::from(find(&snapshot, &renamed)?.as_ref())))
+    Ok(Json(NodeBody::from(find(&snapshot, name.as_str())?.as_ref())))
 }
 
-/// `PATCH /nodes/{name}`: a merge patch. Creates the node if the patch names a new one with an interface.
+/// `PATCH /nodes/{name}`: a merge patch. Makes the node if it is new and the patch gives it an interface: a
+/// mistyped name must not declare a machine that is not there.
 pub(crate) async fn patch(
     State(context): State<Context>,
-    Path(name): Path<String>,
+    Path(path): Path<String>,
     bytes: Bytes,
 ) -> Result<Json<NodeBody>, Problem> {
     let patch = query::patch(&bytes)?;
-    let renamed = patch.get("name").and_then(Value::as_str).unwrap_or(&name).to_owned();
+    let makes = patch.get("interfaces").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    let mut name = None;
     let snapshot = context
         .change(|snapshot| {
-            let node = match snapshot.find(&name) {
+            let old = match snapshot.find(&path) {
                 Some(node) => Node::clone(node),
-                None => Node::new(NodeId(snapshot.inventory.next_node), read::<NodeName>("name", &name)?),
+                None if makes => Node::new(NodeId(snapshot.inventory.next_node), read("name", &path)?),
+                None => {
+                    let text =
+                        format!("no node is called {path:?}; a new one needs an interface with its mac");
+                    return Err(Problem::not_found(text));
+                }
             };
-            let body = query::merged(&NodeBody::from(&node), &patch)?;
-            Ok(put_if_new(snapshot, body.node(node.id)?))
+            let node = query::merged(&NodeBody::from(&old), &patch)?.node(old.id)?;
+            name = Some(node.name.clone());
+            Ok(put_if_new(snapshot, node))
         })
         .await?;
-    Ok(Json(NodeBody::from(find(&snapshot, &renamed)?.as_ref())))
+    let name = name.expect("a change that succeeds was planned");
+    Ok(Json(NodeBody::from(find(&snapshot, name.as_str())?.as_ref())))
 }
 
 /// `PATCH /nodes?set=…`: the same merge patch for each node, in one transaction.
