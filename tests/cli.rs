@@ -216,3 +216,18 @@ fn explain_and_replay_need_no_daemon() {
     );
     assert!(run(&["--json", "replay", capture.to_str().unwrap()]).starts_with('['));
 }
+
+#[test]
+fn a_node_keeps_its_other_interfaces_however_it_is_called() {
+    let head = Head::start();
+    let two = "nodes:\n- {name: nid001, interfaces: [{mac_addr: '02:00:00:00:00:01'}, {mac_addr: '02:00:00:00:00:11'}]}\n";
+    assert!(head.import(two, &[]).status.success());
+    for (name, address) in
+        [("nid001", "192.0.2.1"), ("NID001", "192.0.2.2"), ("02:00:00:00:00:01", "192.0.2.3")]
+    {
+        head.ok(&["node", "set", name, "--mac", "02:00:00:00:00:01", "--ip", address]);
+        let interfaces = head.json(&["node", "show", "nid001"])["interfaces"].clone();
+        assert_eq!(interfaces[0]["addresses"][0], address, "{name}");
+        assert_eq!(interfaces[1]["mac"], "02:00:00:00:00:11", "{name}");
+    }
+}

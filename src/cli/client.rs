@@ -46,6 +46,15 @@ impl Client {
         decode(&self.send(Method::GET, path, Vec::new(), "")?)
     }
 
+    /// None if what the path names is not there.
+    pub(crate) fn get_if_there<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Option<T>> {
+        match self.exchange(Method::GET, path, Vec::new(), "")? {
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (status, body) if status.is_success() => decode(&body).map(Some),
+            (status, body) => Err(refusal(status, &body)),
+        }
+    }
+
     /// The answer as text.
     pub(crate) fn get_text(&self, path: &str) -> anyhow::Result<String> {
         Ok(String::from_utf8_lossy(&self.send(Method::GET, path, Vec::new(), "")?).into_owned())
@@ -70,6 +79,17 @@ impl Client {
     }
 
     fn send(&self, method: Method, path: &str, body: Vec<u8>, kind: &str) -> anyhow::Result<Bytes> {
+        let (status, body) = self.exchange(method, path, body, kind)?;
+        if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
+    }
+
+    fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        kind: &str,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", v1::PREFIX))
@@ -90,8 +110,7 @@ impl Client {
             }
         };
         let patient = async { tokio::time::timeout(PATIENCE, exchange).await };
-        let (status, body) = runtime.block_on(patient).context("the daemon does not answer")??;
-        if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
+        runtime.block_on(patient).context("the daemon does not answer")?
     }
 }
 

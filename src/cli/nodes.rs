@@ -166,9 +166,8 @@ impl Set {
             return if global.json { table::json(&report) } else { inventory::print(&report) };
         }
         let path = format!("/nodes/{}", escape(&self.set));
-        let old: Option<NodeBody> = client.get::<Vec<NodeBody>>("/nodes").ok().and_then(|nodes| {
-            nodes.into_iter().find(|node| node.name == self.set || node.effective_xname == self.set)
-        });
+        // The daemon knows the node by every name a person may use; its other interfaces must stay.
+        let old: Option<NodeBody> = client.get_if_there(&path)?;
         let node: NodeBody = client.json(Method::PATCH, &path, &self.patch(old.as_ref())?)?;
         if global.json { table::json(&node) } else { show(&node) }
     }
