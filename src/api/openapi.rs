@@ -46,7 +46,7 @@ pub const OPERATIONS: &[Operation] = &[
     op(
         "patch",
         "/nodes/{name}",
-        "Merge a patch into a node (RFC 7396); makes it if it is new",
+        "Merge a patch into a node (RFC 7396); makes a new one if it brings an interface",
         &[],
         Some("Node"),
         Some("Node"),
