@@ -1,6 +1,8 @@
 //! Locational names of the Shasta/OpenCHAMI world. muster needs none of its own: where a client must see
 //! one, `Xname::synthetic` makes it.
 
+pub mod kind;
+
 use std::fmt;
 use std::str::FromStr;
 

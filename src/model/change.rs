@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::base::{BmcName, GroupName, ProfileName};
 use crate::model::profile::AssignmentKey;
-use crate::model::{Assignment, Bmc, Group, Node, NodeId, Profile};
+use crate::model::{Assignment, Bmc, Document, DocumentKey, Group, Node, NodeId, Profile};
 
 /// The version of declared state. Rises by one with each committed change set.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -30,6 +30,8 @@ pub enum Change {
     RemoveProfile(ProfileName),
     PutAssignment(Arc<Assignment>),
     RemoveAssignment(AssignmentKey),
+    PutDocument(Arc<Document>),
+    RemoveDocument(DocumentKey),
 }
 
 /// Changes that take effect together, planned against one revision.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::base::{BmcName, GroupName, ProfileName};
 use crate::model::profile::AssignmentKey;
-use crate::model::{Assignment, Bmc, Change, Group, Node, NodeId, Profile, Selector};
+use crate::model::{Assignment, Bmc, Change, Document, DocumentKey, Group, Node, NodeId, Profile, Selector};
 
 /// Declared state. Cloning is cheap (shared values), so that a change can be tried on a copy.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -15,6 +15,8 @@ pub struct Inventory {
     pub groups: BTreeMap<GroupName, Arc<Group>>,
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
     pub assignments: BTreeMap<AssignmentKey, Arc<Assignment>>,
+    /// What APIs keep that the rest of the model has no place for.
+    pub documents: BTreeMap<DocumentKey, Arc<Document>>,
     /// The number that the next node gets. Never falls.
     pub next_node: u64,
 }
@@ -58,6 +60,12 @@ impl Inventory {
             Change::RemoveAssignment(key) => {
                 self.assignments.remove(key);
             }
+            Change::PutDocument(document) => {
+                self.documents.insert(document.key.clone(), Arc::clone(document));
+            }
+            Change::RemoveDocument(key) => {
+                self.documents.remove(key);
+            }
         }
     }
 
@@ -67,6 +75,21 @@ impl Inventory {
         for node in self.nodes.values_mut().filter(|node| node.groups.contains(name)) {
             Arc::make_mut(node).groups.remove(name);
         }
+    }
+
+    /// The documents of one shelf, by their ids.
+    pub fn shelf<'a>(&'a self, shelf: &'a str) -> impl Iterator<Item = &'a Arc<Document>> {
+        let from = DocumentKey::new(shelf, "");
+        self.documents
+            .range(from..)
+            .take_while(move |(key, _)| &*key.shelf == shelf)
+            .map(|(_, document)| document)
+    }
+
+    /// One document.
+    #[must_use]
+    pub fn document(&self, shelf: &str, id: &str) -> Option<&Arc<Document>> {
+        self.documents.get(&DocumentKey::new(shelf, id))
     }
 
     /// Nodes of a group, in the order of their numbers.

@@ -6,6 +6,7 @@
 pub mod bmc;
 pub mod boot;
 pub mod change;
+pub mod document;
 pub mod group;
 pub mod interface;
 pub mod inventory;
@@ -22,6 +23,7 @@ pub mod validate;
 pub use bmc::Bmc;
 pub use boot::{Arch, BootTarget, Firmware, Stage};
 pub use change::{Change, ChangeSet, Revision};
+pub use document::{Document, DocumentKey};
 pub use group::Group;
 pub use interface::Interface;
 pub use inventory::Inventory;

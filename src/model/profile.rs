@@ -1,7 +1,7 @@
 //! Profiles and assignments: what to boot, and who boots it.
 
-use crate::base::{GroupName, Mac, ProfileName};
-use crate::model::{BootTarget, NodeId};
+use crate::base::{GroupName, Mac, ProfileName, Xname};
+use crate::model::{Arch, BootTarget, Nid, NodeId};
 
 /// A reusable boot target with a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,11 +17,17 @@ pub enum Selector {
     /// One interface, whether its machine is declared or not.
     Mac(Mac),
     Node(NodeId),
+    /// The node of this xname, whether it is declared yet or not.
+    Xname(Xname),
+    /// The node of this number, whether it is declared yet or not.
+    Nid(Nid),
     Group(GroupName),
     /// Nodes of this role, compared without case.
     Role(String),
     /// Every declared node.
     Default,
+    /// Machines that nobody declared: of this processor family, or of any.
+    Unknown(Option<Arch>),
 }
 
 /// Selector to profile or target. At most one lasting and one one-shot assignment per selector.

@@ -119,7 +119,12 @@ impl Check<'_> {
                 self.report(&subject, "selector", format!("no group is called {group}"));
             }
             Selector::Node(_) | Selector::Group(_) => {}
-            Selector::Mac(_) | Selector::Role(_) | Selector::Default => {}
+            Selector::Mac(_)
+            | Selector::Xname(_)
+            | Selector::Nid(_)
+            | Selector::Role(_)
+            | Selector::Default
+            | Selector::Unknown(_) => {}
         }
         if let Boot::Profile(profile) = boot
             && !inventory.profiles.contains_key(profile)
@@ -188,7 +193,11 @@ impl fmt::Display for Selector {
             Selector::Node(id) => write!(f, "node #{}", id.0),
             Selector::Group(group) => write!(f, "group {group}"),
             Selector::Role(role) => write!(f, "role {role}"),
+            Selector::Xname(xname) => write!(f, "xname {xname}"),
+            Selector::Nid(nid) => write!(f, "nid {}", nid.0),
             Selector::Default => f.write_str("default"),
+            Selector::Unknown(None) => f.write_str("unknown machines"),
+            Selector::Unknown(Some(arch)) => write!(f, "unknown {} machines", arch.as_str()),
         }
     }
 }

@@ -8,7 +8,7 @@ mod observed;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::model::{Assignment, Bmc, Group, Lease, Node, Profile, Sighting};
+use crate::model::{Assignment, Bmc, Document, Group, Lease, Node, Profile, Sighting};
 use crate::store::StoreError;
 
 /// The version that is written, and the newest that is read.
@@ -74,6 +74,7 @@ records! {
     Group => declared::GroupForm, "group";
     Profile => declared::ProfileForm, "profile";
     Assignment => declared::AssignmentForm, "assignment";
+    Document => declared::DocumentForm, "document";
     Lease => observed::LeaseForm, "lease";
     Sighting => observed::SightingForm, "sighting";
 }

@@ -14,7 +14,7 @@ use ::redb::{
 };
 
 use crate::model::profile::AssignmentKey;
-use crate::model::{Assignment, Inventory, Node, NodeId, Revision};
+use crate::model::{Assignment, DocumentKey, Inventory, Node, NodeId, Revision};
 use crate::store::record::Record;
 use crate::store::{Backend, Batch, Loaded, Observation, StoreError, io_error};
 
@@ -26,6 +26,7 @@ const BMCS: Named = TableDefinition::new("bmcs");
 const GROUPS: Named = TableDefinition::new("groups");
 const PROFILES: Named = TableDefinition::new("profiles");
 const ASSIGNMENTS: Named = TableDefinition::new("assignments");
+const DOCUMENTS: Named = TableDefinition::new("documents");
 const LEASES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("leases");
 const SIGHTINGS: Named = TableDefinition::new("sightings");
 
@@ -111,6 +112,8 @@ impl RedbBackend {
             named_map(named(GROUPS)?, |group: &crate::model::Group| group.name.clone())?;
         loaded.inventory.profiles = named_map(named(PROFILES)?, |p: &crate::model::Profile| p.name.clone())?;
         loaded.inventory.assignments = named_map(named(ASSIGNMENTS)?, Assignment::key)?;
+        loaded.inventory.documents =
+            named_map(named(DOCUMENTS)?, |document: &crate::model::Document| document.key.clone())?;
         loaded.sightings =
             named(SIGHTINGS)?.iter().map(|row| Record::parse(row)).collect::<Result<_, _>>()?;
         Ok(loaded)
@@ -136,6 +139,7 @@ impl RedbBackend {
                 ToString::to_string,
             )?;
             write_named(&transaction, ASSIGNMENTS, &self.inventory.assignments, &next.assignments, row_key)?;
+            write_named(&transaction, DOCUMENTS, &self.inventory.documents, &next.documents, shelf_key)?;
             let mut meta = transaction.open_table(META)?;
             meta.insert("revision", revision.0)?;
             meta.insert("next_node", next.next_node)?;
@@ -202,7 +206,7 @@ fn open(path: &Path) -> Result<Database, StoreError> {
 }
 
 fn make_tables(transaction: &WriteTransaction) -> Result<(), ::redb::Error> {
-    for table in [BMCS, GROUPS, PROFILES, ASSIGNMENTS, SIGHTINGS] {
+    for table in [BMCS, GROUPS, PROFILES, ASSIGNMENTS, DOCUMENTS, SIGHTINGS] {
         transaction.open_table(table)?;
     }
     transaction.open_table(NODES)?;
@@ -280,6 +284,11 @@ fn write_named<K: Ord, V: Record>(
 
 fn row_key(key: &AssignmentKey) -> String {
     format!("{} {}", key.selector, if key.lasting { "lasting" } else { "once" })
+}
+
+/// Shelves have no slash in their names, so a key means one document.
+fn shelf_key(key: &DocumentKey) -> String {
+    format!("{}/{}", key.shelf, key.id)
 }
 
 fn write_observations(

@@ -137,6 +137,6 @@ fn name(snapshot: &Snapshot, selector: &Selector) -> String {
         Selector::Node(id) => {
             snapshot.node(*id).map_or_else(|| selector.to_string(), |node| node.name.to_string())
         }
-        Selector::Mac(_) | Selector::Group(_) | Selector::Role(_) | Selector::Default => selector.to_string(),
+        _ => selector.to_string(),
     }
 }

@@ -1,7 +1,9 @@
 //! The boot decision: machine to target, with the rule that won.
 //!
-//! Order: the node's policy; one-shot before lasting; and among either MAC, node, group (by priority, then
-//! name), role, default. A machine that nobody declared is decided by its MAC, then by its network's policy.
+//! Order: the node's policy; one-shot before lasting; and among either MAC, node, xname, nid, group (by
+//! priority, then name), role, default. A machine that nobody declared is decided by its MAC, then by what is
+//! assigned to unknown machines, then by its network's policy. A Linux target without a kernel
+//! takes it, and what else it lacks, from the next assignment in this order (as BSS does, field by field).
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -92,21 +94,30 @@ fn decide_node(snapshot: &Snapshot, request: &Request, node: &Arc<Node>) -> Deci
     }
     let mut selectors: Vec<Selector> = request.mac.map(Selector::Mac).into_iter().collect();
     selectors.push(Selector::Node(node.id));
+    selectors.push(Selector::Xname(node.effective_xname()));
+    selectors.extend(node.nid.map(Selector::Nid));
     selectors.extend(groups_by_rank(snapshot, node).into_iter().map(Selector::Group));
     selectors.extend(node.role.as_ref().map(|role| Selector::Role(role.to_ascii_lowercase())));
     selectors.push(Selector::Default);
     match find_assignment(snapshot, &selectors) {
-        Some(assignment) => decide_assigned(snapshot, some, assignment),
+        Some(assignment) => decide_assigned(snapshot, some, assignment, &selectors),
         None => Decision::plain(some, Outcome::Hold, Rule::NothingAssigned),
     }
 }
 
 fn decide_unknown(snapshot: &Snapshot, request: &Request) -> Decision {
-    let selector: Vec<Selector> = request.mac.map(Selector::Mac).into_iter().collect();
-    if let Some(assignment) = find_assignment(snapshot, &selector) {
-        return decide_assigned(snapshot, None, assignment);
+    let mut selectors: Vec<Selector> = request.mac.map(Selector::Mac).into_iter().collect();
+    if let Some(assignment) = find_assignment(snapshot, &selectors) {
+        return decide_assigned(snapshot, None, assignment, &selectors);
     }
-    let Some(network) = request.address.and_then(|address| snapshot.site.network_of(address)) else {
+    let network = request.address.and_then(|address| snapshot.site.network_of(address));
+    selectors.extend(request.arch.map(|arch| Selector::Unknown(Some(arch))));
+    selectors.push(Selector::Unknown(None));
+    let ignored = network.is_some_and(|network| network.unknown == UnknownPolicy::Ignore);
+    if let Some(assignment) = find_assignment(snapshot, &selectors).filter(|_| !ignored) {
+        return decide_assigned(snapshot, None, assignment, &selectors);
+    }
+    let Some(network) = network else {
         return Decision::plain(None, Outcome::Hold, Rule::Stranger);
     };
     let profile = match &network.unknown {
@@ -133,34 +144,76 @@ pub fn groups_by_rank(snapshot: &Snapshot, node: &Node) -> Vec<GroupName> {
     groups
 }
 
-/// The first assignment: one-shots of any selector before lasting ones of any.
-fn find_assignment<'a>(snapshot: &'a Snapshot, selectors: &[Selector]) -> Option<&'a Arc<Assignment>> {
-    [false, true].into_iter().find_map(|lasting| {
-        selectors.iter().find_map(|selector| {
+/// Assignments in the order in which they count: one-shots of any selector before lasting ones of any.
+fn assignments<'a>(
+    snapshot: &'a Snapshot,
+    selectors: &'a [Selector],
+) -> impl Iterator<Item = &'a Arc<Assignment>> {
+    [false, true].into_iter().flat_map(move |lasting| {
+        selectors.iter().filter_map(move |selector| {
             snapshot.inventory.assignments.get(&AssignmentKey { selector: selector.clone(), lasting })
         })
     })
 }
 
-fn decide_assigned(snapshot: &Snapshot, node: Option<Arc<Node>>, assignment: &Assignment) -> Decision {
+fn find_assignment<'a>(snapshot: &'a Snapshot, selectors: &'a [Selector]) -> Option<&'a Arc<Assignment>> {
+    assignments(snapshot, selectors).next()
+}
+
+/// What an assignment assigns; None if it names a profile that is gone.
+fn target_of<'a>(snapshot: &'a Snapshot, assignment: &'a Assignment) -> Option<&'a BootTarget> {
+    match &assignment.boot {
+        Boot::Target(target) => Some(target),
+        Boot::Profile(name) => snapshot.inventory.profiles.get(name).map(|profile| &profile.target),
+    }
+}
+
+fn decide_assigned(
+    snapshot: &Snapshot,
+    node: Option<Arc<Node>>,
+    assignment: &Assignment,
+    selectors: &[Selector],
+) -> Decision {
     let key = assignment.key();
-    let (target, profile) = match &assignment.boot {
-        Boot::Target(target) => (target, None),
-        Boot::Profile(name) => match snapshot.inventory.profiles.get(name) {
-            Some(profile) => (&profile.target, Some(name.clone())),
-            None => {
-                let rule = Rule::ProfileMissing { key, profile: name.clone() };
-                return Decision::plain(node, Outcome::Hold, rule);
-            }
-        },
+    let profile = match &assignment.boot {
+        Boot::Target(_) => None,
+        Boot::Profile(name) => Some(name.clone()),
+    };
+    let Some(target) = target_of(snapshot, assignment) else {
+        let profile = profile.expect("a target is there");
+        return Decision::plain(node, Outcome::Hold, Rule::ProfileMissing { key, profile });
+    };
+    let Some(target) = completed(snapshot, target, selectors) else {
+        return Decision::plain(node, Outcome::Hold, Rule::NothingAssigned);
     };
     let consumes = assignment.once.then(|| key.clone());
-    Decision {
-        node,
-        outcome: Outcome::Boot(target.clone()),
-        rule: Rule::Assignment { key, profile },
-        consumes,
+    Decision { node, outcome: Outcome::Boot(target), rule: Rule::Assignment { key, profile }, consumes }
+}
+
+/// A Linux target with what it lacks taken from the next lasting assignments. None: no kernel anywhere.
+fn completed(snapshot: &Snapshot, target: &BootTarget, selectors: &[Selector]) -> Option<BootTarget> {
+    let BootTarget::Linux { kernel, initrds, params } = target else { return Some(target.clone()) };
+    if !kernel.is_empty() {
+        return Some(target.clone());
     }
+    let (mut kernel, mut initrds, mut params) = (kernel.clone(), initrds.clone(), params.clone());
+    let lasting = assignments(snapshot, selectors).filter(|assignment| !assignment.once);
+    for other in lasting.filter_map(|assignment| target_of(snapshot, assignment)) {
+        let BootTarget::Linux { kernel: next_kernel, initrds: next_initrds, params: next_params } = other
+        else {
+            break; // beyond another kind of boot nothing belongs to this one
+        };
+        if kernel.is_empty() {
+            kernel.clone_from(next_kernel);
+            if initrds.is_empty() {
+                initrds.clone_from(next_initrds);
+            }
+        }
+        if params.is_empty() {
+            params.clone_from(next_params);
+        }
+    }
+    (!kernel.is_empty()).then_some(BootTarget::Linux { kernel, initrds, params })
 }
 
 impl Decision {

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use crate::base::limits::PROBLEMS_MAX;
 use crate::base::{BmcName, GroupName, Mac, NodeName, ProfileName, Uuid, Xname};
 use crate::model::profile::Boot;
-use crate::model::{Arch, BootPolicy, BootTarget, Nid};
+use crate::model::{Arch, BootPolicy, BootTarget, Nid, Selector};
 
 /// One thing that is wrong in a document.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -123,11 +123,9 @@ pub struct ProfileDeclaration {
 /// For whom an assignment is, before names are looked up.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Whom {
-    Mac(Mac),
     Node(NodeName),
-    Group(GroupName),
-    Role(String),
-    Default,
+    /// Everything that needs no looking up.
+    Direct(Selector),
 }
 
 #[derive(Clone, PartialEq, Debug)]

@@ -6,7 +6,9 @@ use std::fmt::{Display, Write as _};
 
 use crate::base::Xname;
 use crate::model::profile::Boot;
-use crate::model::{Assignment, Bmc, BootPolicy, BootTarget, Group, Inventory, Node, Profile, Selector};
+use crate::model::{
+    Arch, Assignment, Bmc, BootPolicy, BootTarget, Group, Inventory, Node, Profile, Selector,
+};
 
 /// Writes the whole inventory as YAML, in a stable order.
 #[must_use]
@@ -211,7 +213,10 @@ impl Writer {
             Selector::Mac(mac) => self.first("mac", mac),
             Selector::Group(group) => self.first("group", group),
             Selector::Role(role) => self.first("role", role),
+            Selector::Xname(xname) => self.first("xname", xname),
+            Selector::Nid(nid) => self.first("nid", &nid.0),
             Selector::Default => self.0.push_str("- default: true\n"),
+            Selector::Unknown(arch) => self.first("unknown", &arch.map_or("any", Arch::as_str)),
             Selector::Node(id) => match inventory.nodes.get(id) {
                 Some(node) => self.first("node", &node.name),
                 None => return, // points to nothing

@@ -1,12 +1,12 @@
 //! Groups, profiles and assignments: the part of our form that goes beyond OpenCHAMI's.
 
-use crate::base::{GroupName, Mac, NodeName, ProfileName};
+use crate::base::{GroupName, Mac, NodeName, ProfileName, Xname};
 use crate::engine::inventory::Problems;
 use crate::engine::inventory::document::{AssignmentDeclaration, GroupDeclaration, ProfileDeclaration, Whom};
 use crate::engine::inventory::fields::Fields;
 use crate::engine::inventory::yaml::Yaml;
-use crate::model::BootTarget;
 use crate::model::profile::Boot;
+use crate::model::{Arch, BootTarget, Nid, Selector};
 use crate::wire::ipxe;
 
 pub(crate) fn groups(root: &mut Fields<'_>, problems: &mut Problems) -> Option<Vec<GroupDeclaration>> {
@@ -52,24 +52,50 @@ pub(crate) fn assignments(
 
 fn assignment(item: &Yaml, path: &str, problems: &mut Problems) -> Option<AssignmentDeclaration> {
     let mut fields = Fields::of(item, path, problems)?;
-    let mac = fields.parsed::<Mac>("mac", problems).flatten().map(Whom::Mac);
     let node = fields.parsed::<NodeName>("node", problems).flatten().map(Whom::Node);
-    let group = fields.parsed::<GroupName>("group", problems).flatten().map(Whom::Group);
-    let role = fields.text("role", problems).flatten().map(|role| Whom::Role(role.to_ascii_lowercase()));
-    let all = fields.parsed::<bool>("default", problems).flatten().filter(|all| *all).map(|_| Whom::Default);
-    let mut whom = [mac, node, group, role, all].into_iter().flatten();
+    let direct = [
+        fields.parsed::<Mac>("mac", problems).flatten().map(Selector::Mac),
+        fields.parsed::<Xname>("xname", problems).flatten().map(Selector::Xname),
+        fields.parsed::<u32>("nid", problems).flatten().map(|nid| Selector::Nid(Nid(nid))),
+        fields.parsed::<GroupName>("group", problems).flatten().map(Selector::Group),
+        fields.text("role", problems).flatten().map(|role| Selector::Role(role.to_ascii_lowercase())),
+        fields.parsed::<bool>("default", problems).flatten().filter(|all| *all).map(|_| Selector::Default),
+        unknown(&mut fields, problems).map(Selector::Unknown),
+    ];
+    let mut whom = node.into_iter().chain(direct.into_iter().flatten().map(Whom::Direct));
     let (first, second) = (whom.next(), whom.next());
     let once = fields.parsed::<bool>("once", problems).flatten().unwrap_or(false);
     let profile = fields.parsed::<ProfileName>("profile", problems).flatten().map(Boot::Profile);
     let boot = profile.or_else(|| target(&mut fields, problems).map(Boot::Target));
     fields.refuse_rest(problems);
     if first.is_none() || second.is_some() {
-        problems.add(item.line, path, "an assignment needs exactly one of mac, node, group, role, default");
+        problems.add(
+            item.line,
+            path,
+            "an assignment needs exactly one of node, mac, xname, nid, group, role, default, unknown",
+        );
     }
     if boot.is_none() {
         problems.add(item.line, path, "an assignment needs one of profile, kernel, script, chain, local");
     }
     Some(AssignmentDeclaration { line: item.line, whom: first?, once, boot: boot? })
+}
+
+/// `unknown: any`, or a processor family.
+fn unknown(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Option<Arch>> {
+    let text = fields.text("unknown", problems).flatten()?;
+    if text == "any" {
+        return Some(None);
+    }
+    let arch = Arch::from_name(&text);
+    if arch.is_none() {
+        problems.add(
+            fields.line,
+            fields.field("unknown"),
+            format!("{text:?} is neither any nor an architecture"),
+        );
+    }
+    arch.map(Some)
 }
 
 /// The fields of a boot target. None: there are none.

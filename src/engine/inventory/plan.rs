@@ -294,15 +294,11 @@ impl<'a> Planner<'a> {
             let named: BTreeSet<_> =
                 assignments.iter().filter_map(|declared| self.key_of(declared)).collect();
             for key in inventory.assignments.keys().filter(|key| !named.contains(*key)) {
-                let name = match &key.selector {
-                    Selector::Node(id) => match inventory.nodes.get(id) {
-                        Some(node) => node.name.to_string(),
-                        None => key.selector.to_string(),
-                    },
-                    Selector::Mac(_) | Selector::Group(_) | Selector::Role(_) | Selector::Default => {
-                        key.selector.to_string()
-                    }
+                let node = match &key.selector {
+                    Selector::Node(id) => inventory.nodes.get(id),
+                    _ => None,
                 };
+                let name = node.map_or_else(|| key.selector.to_string(), |node| node.name.to_string());
                 gone.push((format!("assignment for {name}"), Change::RemoveAssignment(key.clone())));
             }
         }
@@ -315,10 +311,7 @@ impl<'a> Planner<'a> {
     /// None: it names a node that is not there.
     fn selector(&self, whom: &Whom) -> Option<Selector> {
         Some(match whom {
-            Whom::Mac(mac) => Selector::Mac(*mac),
-            Whom::Group(group) => Selector::Group(group.clone()),
-            Whom::Role(role) => Selector::Role(role.clone()),
-            Whom::Default => Selector::Default,
+            Whom::Direct(selector) => selector.clone(),
             Whom::Node(name) => Selector::Node(*self.names.get(name)?),
         })
     }
@@ -360,11 +353,8 @@ impl<'a> Planner<'a> {
 /// For whom, in words.
 fn whom(whom: &Whom) -> String {
     match whom {
-        Whom::Mac(mac) => format!("mac {mac}"),
         Whom::Node(name) => name.to_string(),
-        Whom::Group(group) => format!("group {group}"),
-        Whom::Role(role) => format!("role {role}"),
-        Whom::Default => "default".to_owned(),
+        Whom::Direct(selector) => selector.to_string(),
     }
 }
 

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::profile::Boot;
 use crate::model::{
-    Arch, Assignment, Bmc, BootPolicy, BootTarget, Group, Interface, Nid, Node, NodeId, Profile, Selector,
+    Arch, Assignment, Bmc, BootPolicy, BootTarget, Document, DocumentKey, Group, Interface, Nid, Node,
+    NodeId, Profile, Selector,
 };
 
 type Annotations = BTreeMap<String, String>;
@@ -100,6 +101,9 @@ pub(crate) enum SelectorForm {
     Group(String),
     Role(String),
     Default,
+    Xname(String),
+    Nid(u32),
+    Unknown(Option<String>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -300,6 +304,9 @@ impl From<&Assignment> for AssignmentForm {
             Selector::Group(group) => SelectorForm::Group(group.to_string()),
             Selector::Role(role) => SelectorForm::Role(role.clone()),
             Selector::Default => SelectorForm::Default,
+            Selector::Xname(xname) => SelectorForm::Xname(xname.to_string()),
+            Selector::Nid(nid) => SelectorForm::Nid(nid.0),
+            Selector::Unknown(arch) => SelectorForm::Unknown(arch.map(|arch| arch.as_str().to_owned())),
         };
         let boot = match boot {
             Boot::Profile(profile) => BootForm::Profile(profile.to_string()),
@@ -319,11 +326,37 @@ impl TryFrom<AssignmentForm> for Assignment {
             SelectorForm::Group(group) => Selector::Group(read("group", &group)?),
             SelectorForm::Role(role) => Selector::Role(role),
             SelectorForm::Default => Selector::Default,
+            SelectorForm::Xname(xname) => Selector::Xname(read("xname", &xname)?),
+            SelectorForm::Nid(nid) => Selector::Nid(Nid(nid)),
+            SelectorForm::Unknown(arch) => Selector::Unknown(read_arch(arch.as_ref())?),
         };
         let boot = match form.boot {
             BootForm::Profile(profile) => Boot::Profile(read("profile", &profile)?),
             BootForm::Target(target) => Boot::Target(target.into()),
         };
         Ok(Assignment { selector, once: form.once, boot })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct DocumentForm {
+    shelf: String,
+    id: String,
+    body: String,
+}
+
+impl From<&Document> for DocumentForm {
+    fn from(document: &Document) -> Self {
+        let Document { key: DocumentKey { shelf, id }, body } = document;
+        DocumentForm { shelf: shelf.to_string(), id: id.to_string(), body: body.clone() }
+    }
+}
+
+impl TryFrom<DocumentForm> for Document {
+    type Error = String;
+
+    fn try_from(form: DocumentForm) -> Result<Self, String> {
+        let DocumentForm { shelf, id, body } = form;
+        Ok(Document { key: DocumentKey::new(&shelf, &id), body })
     }
 }

@@ -1,4 +1,4 @@
-use crate::model::{Assignment, Bmc, Group, Lease, Node, Profile, Sighting};
+use crate::model::{Assignment, Bmc, Document, Group, Lease, Node, Profile, Sighting};
 use crate::store::StoreError;
 use crate::store::record::Record;
 
@@ -12,12 +12,17 @@ const GROUP: &str =
     r#"{"name":"compute","description":"all of them","priority":-3,"loader":null,"annotations":{}}"#;
 const PROFILE: &str = r#"{"name":"rescue","description":"","target":{"linux":{"kernel":"k","initrds":["a","b"],"params":"quiet"}}}"#;
 const LOCAL: &str = r#"{"name":"disk","description":"","target":"local_disk"}"#;
-const ASSIGNMENTS: [&str; 5] = [
+const DOCUMENT: &str = r#"{"shelf":"smd.partition","id":"p1","body":"{\"name\":\"p1\"}"}"#;
+const ASSIGNMENTS: [&str; 9] = [
     r#"{"selector":{"mac":"00:00:5e:00:53:07"},"once":true,"boot":{"profile":"rescue"}}"#,
     r#"{"selector":{"node":7},"once":false,"boot":{"target":{"script":"echo"}}}"#,
     r#"{"selector":{"group":"compute"},"once":false,"boot":{"target":{"chain":"http://192.0.2.1/x"}}}"#,
     r#"{"selector":{"role":"compute"},"once":false,"boot":{"profile":"rescue"}}"#,
     r#"{"selector":"default","once":false,"boot":{"profile":"rescue"}}"#,
+    r#"{"selector":{"xname":"x1000c0s0b0n0"},"once":false,"boot":{"profile":"rescue"}}"#,
+    r#"{"selector":{"nid":7},"once":false,"boot":{"profile":"rescue"}}"#,
+    r#"{"selector":{"unknown":"x86_64"},"once":false,"boot":{"profile":"rescue"}}"#,
+    r#"{"selector":{"unknown":null},"once":false,"boot":{"profile":"rescue"}}"#,
 ];
 const LEASE: &str = r#"{"address":"192.0.2.200","mac":"00:00:5e:00:53:99","client_id":null,"network":"boot","state":"bound","starts":1,"expires":2,"host_name":"x"}"#;
 const IPOIB_LEASE: &str = r#"{"address":"192.0.2.201","mac":null,"client_id":[255,0,1],"network":"boot","state":"declined","starts":1,"expires":2,"host_name":null}"#;
@@ -38,6 +43,7 @@ fn every_record_of_version_1_loads_and_is_written_alike() {
     check::<Profile>(PROFILE);
     check::<Profile>(LOCAL);
     ASSIGNMENTS.iter().for_each(|json| check::<Assignment>(json));
+    check::<Document>(DOCUMENT);
     check::<Lease>(LEASE);
     check::<Lease>(IPOIB_LEASE);
     check::<Sighting>(SIGHTING);

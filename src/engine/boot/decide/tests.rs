@@ -4,8 +4,8 @@ use crate::engine::boot::{Decision, Outcome, Request, decide};
 use crate::model::network::tests::network;
 use crate::model::profile::Boot;
 use crate::model::{
-    Assignment, BootPolicy, BootTarget, Change, Group, Interface, Inventory, Node, NodeId, Profile, Revision,
-    Selector, Site, Snapshot, UnknownPolicy,
+    Assignment, BootPolicy, BootTarget, Change, Group, Interface, Inventory, Nid, Node, NodeId, Profile,
+    Revision, Selector, Site, Snapshot, UnknownPolicy,
 };
 
 fn linux(kernel: &str) -> BootTarget {
@@ -105,4 +105,51 @@ fn unknown_machines_follow_their_network_s_policy() {
     assert_eq!(check(UnknownPolicy::Hold, stranger, &[all]).outcome, Outcome::Hold);
     let one = assign(Selector::Mac(stranger.parse().unwrap()), false, "mine");
     assert_eq!(kernel(&check(UnknownPolicy::Hold, stranger, &[one])), "mine");
+}
+
+fn partial(kernel: &str, params: &str) -> BootTarget {
+    BootTarget::Linux { kernel: kernel.to_owned(), initrds: Vec::new(), params: params.to_owned() }
+}
+
+fn assign_target(selector: Selector, target: BootTarget) -> Change {
+    Change::PutAssignment(Arc::new(Assignment { selector, once: false, boot: Boot::Target(target) }))
+}
+
+#[test]
+fn what_a_linux_target_lacks_comes_from_the_next_assignment_that_has_it() {
+    let mac = Selector::Mac(MAC.parse().unwrap());
+    let only_params = assign_target(mac.clone(), partial("", "mine"));
+    let group = assign_target(Selector::Group("a".parse().unwrap()), partial("kernel", "group"));
+    let all = assign_target(Selector::Default, partial("other", "default"));
+    let node = node(BootPolicy::Serve);
+    let outcome = |changes: &[Change]| check(UnknownPolicy::Hold, MAC, changes).outcome;
+    let both = [node.clone(), only_params.clone(), group, all.clone()];
+    assert_eq!(outcome(&both), Outcome::Boot(partial("kernel", "mine")));
+    assert_eq!(outcome(&[node.clone(), only_params.clone(), all]), Outcome::Boot(partial("other", "mine")));
+    assert_eq!(outcome(&[node, only_params]), Outcome::Hold);
+}
+
+#[test]
+fn xname_and_nid_stand_between_node_and_group_and_need_no_declaration() {
+    let ranked = [
+        assign(Selector::Group("a".parse().unwrap()), false, "group"),
+        assign(Selector::Nid(Nid(7)), false, "nid"),
+        assign(Selector::Xname("x9999c0s1b0n0".parse().unwrap()), false, "xname"),
+        assign(Selector::Node(NodeId(1)), false, "node"),
+    ];
+    let Change::PutNode(mut node) = node(BootPolicy::Serve) else { unreachable!() };
+    Arc::make_mut(&mut node).nid = Some(Nid(7));
+    for (count, wanted) in [(1, "group"), (2, "nid"), (3, "xname"), (4, "node")] {
+        let mut changes = vec![Change::PutNode(Arc::clone(&node))];
+        changes.extend_from_slice(&ranked[..count]);
+        assert_eq!(kernel(&check(UnknownPolicy::Hold, MAC, &changes)), wanted);
+    }
+}
+
+#[test]
+fn what_is_assigned_to_unknown_machines_never_reaches_those_that_are_ignored() {
+    let stranger = "00:00:5e:00:53:99";
+    let any = assign(Selector::Unknown(None), false, "any");
+    assert_eq!(kernel(&check(UnknownPolicy::Hold, stranger, std::slice::from_ref(&any))), "any");
+    assert_eq!(check(UnknownPolicy::Ignore, stranger, &[any]).outcome, Outcome::Refuse);
 }
