@@ -42,6 +42,54 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// Reads RFC 3339 (`2026-11-22T03:04:05.678901+01:00`), cut to milliseconds. Times before 1970 are 1970.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Timestamp> {
+        let number = |from: usize, to: usize| {
+            let digits = text.get(from..to)?;
+            if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse::<i64>().ok() } else { None }
+        };
+        let is = |at: usize, wanted: &[u8]| text.as_bytes().get(at).is_some_and(|byte| wanted.contains(byte));
+        if ![(4, &b"-"[..]), (7, b"-"), (10, b"Tt "), (13, b":"), (16, b":")].iter().all(|(at, c)| is(*at, c)) {
+            return None;
+        }
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        let good = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 61;
+        let rest = text.get(19..)?;
+        let fraction = rest.strip_prefix('.').map_or("", |rest| {
+            rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())).0
+        });
+        let zone = if fraction.is_empty() { rest } else { rest.get(fraction.len().saturating_add(1)..)? };
+        let milli: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+        let offset = if matches!(zone, "Z" | "z") { 0 } else { offset(zone)? };
+        let seconds = days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset * 60;
+        good.then(|| Timestamp(u64::try_from(seconds * 1000 + milli).unwrap_or(0)))
+    }
+}
+
+/// `+01:00` in minutes.
+fn offset(zone: &str) -> Option<i64> {
+    let sign = match zone.as_bytes().first()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+    let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    ((0..24).contains(&hours) && (0..60).contains(&minutes)).then_some(sign * (hours * 60 + minutes))
+}
+
+/// The inverse of `civil`, for years from 0 to 9999.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
 /// Days since 1970-01-01 as year, month, day of the proleptic Gregorian calendar. Counts in eras of 400
 /// years that begin on 1 March, so that the leap day is the last of its year.
 fn civil(days: u64) -> (u64, u64, u64) {
@@ -89,6 +137,21 @@ mod tests {
             (1_795_402_800_001, "2026-11-23T03:00:00.001Z"),
         ] {
             assert_eq!(Timestamp(millis).rfc3339(), text);
+            assert_eq!(Timestamp::parse(text), Some(Timestamp(millis)));
+        }
+    }
+
+    #[test]
+    fn other_forms_of_rfc_3339_are_read() {
+        for (text, millis) in [
+            ("2026-11-23T04:00:00.001999+01:00", 1_795_402_800_001),
+            ("2026-11-23t03:00:00z", 1_795_402_800_000),
+            ("0001-01-01T00:00:00Z", 0),
+        ] {
+            assert_eq!(Timestamp::parse(text), Some(Timestamp(millis)), "{text}");
+        }
+        for text in ["", "2026-11-23", "2026-13-01T00:00:00Z", "2026-11-23T03:00:00", "2026-11-23T03:00:00+1", "x"] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }
 }

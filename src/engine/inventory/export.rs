@@ -214,9 +214,9 @@ impl Writer {
             Selector::Group(group) => self.first("group", group),
             Selector::Role(role) => self.first("role", role),
             Selector::Xname(xname) => self.first("xname", xname),
-            Selector::Nid(nid) => self.first("nid", &nid.0),
+            Selector::Nid(nid) => self.first("nid", nid.0),
             Selector::Default => self.0.push_str("- default: true\n"),
-            Selector::Unknown(arch) => self.first("unknown", &arch.map_or("any", Arch::as_str)),
+            Selector::Unknown(arch) => self.first("unknown", arch.map_or("any", Arch::as_str)),
             Selector::Node(id) => match inventory.nodes.get(id) {
                 Some(node) => self.first("node", &node.name),
                 None => return, // points to nothing
