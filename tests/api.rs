@@ -2,172 +2,19 @@
 //! refused and with which words, and what happens when many change the inventory at once.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::Ipv4Addr;
+mod head;
+
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::http::StatusCode;
 use serde_json::{Value, json};
-use tower::ServiceExt;
 
-use muster::api::context::{Context, Turn};
-use muster::api::v1;
-use muster::app::config::Config;
-use muster::app::publisher;
-use muster::base::{Mac, Timestamp};
-use muster::model::{Firmware, Lease, LeaseKey, LeaseState, Sighting, Snapshot, SnapshotCell};
-use muster::store::{Store, memory};
-use muster::transport::clock::now;
-use muster::transport::dhcp::Handle;
-use muster::transport::dhcp::handle::{Command, Rogue};
-use muster::transport::tasks::Tasks;
-
-const SITE: &str = "[[network]]\nname = \"boot\"\ninterface = \"eth1\"\naddress = \"192.0.2.254/24\"\n\
-                    range = [\"192.0.2.200-192.0.2.203\"]\n";
-const LEASED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 200);
-
-/// A head in this process: everything but wires.
-struct Head {
-    router: Router,
-    _tasks: Tasks,
-}
-
-struct Answer {
-    status: StatusCode,
-    kind: String,
-    allow: String,
-    bytes: Vec<u8>,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.bytes).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes).into_owned()
-    }
-
-    #[track_caller]
-    fn ok(self) -> Value {
-        assert!(self.status.is_success(), "{}: {}", self.status, self.text());
-        if self.bytes.is_empty() { Value::Null } else { self.json() }
-    }
-
-    /// The words of a refusal, which must have this status and be a problem document that repeats it.
-    #[track_caller]
-    fn refused(self, status: u16) -> String {
-        assert_eq!(self.status.as_u16(), status, "{}", self.text());
-        assert_eq!(self.kind, "application/problem+json", "{}", self.text());
-        assert_eq!(self.json()["status"], status);
-        self.text()
-    }
-}
-
-impl Head {
-    fn start(site: &str) -> Head {
-        let tasks = Tasks::new();
-        let (store, loaded) = Store::open(memory()).unwrap();
-        let site = Arc::new(Config::parse(site).unwrap().site);
-        let snapshot = Snapshot::compile(loaded.revision, Arc::clone(&site), Arc::new(loaded.inventory));
-        let snapshot = Arc::new(SnapshotCell::new(snapshot));
-        let published = publisher::start(Arc::clone(&snapshot), site, store.declared(), &tasks);
-        let (dhcp, mut questions) = Handle::pair();
-        tasks.spawn("dhcp", async move {
-            let mut leases = vec![lease(LEASED, LeaseState::Bound)];
-            while let Some(question) = questions.recv().await {
-                observe(question, &mut leases);
-            }
-        });
-        let context = Context { snapshot, published, store, dhcp, started: now(), turn: Turn::default() };
-        Head { router: Router::new().nest(v1::PREFIX, v1::router(context)), _tasks: tasks }
-    }
-
-    async fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
-        let request = Request::builder().method(method).uri(format!("{}{path}", v1::PREFIX));
-        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
-        let (head, body) = response.into_parts();
-        let field = |name| head.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
-        let (status, kind, allow) = (head.status, field(header::CONTENT_TYPE), field(header::ALLOW));
-        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec();
-        Answer { status, kind, allow, bytes }
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, "").await
-    }
-
-    async fn json(&self, method: &str, path: &str, body: Value) -> Answer {
-        self.send(method, path, body.to_string()).await
-    }
-
-    async fn revision(&self) -> u64 {
-        self.get("/status").await.ok()["revision"].as_u64().unwrap()
-    }
-
-    /// Nodes nid001, nid002, … with one interface each, of which the odd ones are in the group `odd`.
-    async fn declare(&self, count: u32) {
-        for index in 1..=count {
-            let groups: &[&str] = if index % 2 == 1 { &["odd"] } else { &[] };
-            let node = json!({
-                "name": format!("nid{index:03}"), "nid": index, "groups": groups,
-                "interfaces": [{"mac": mac(index), "addresses": [format!("192.0.2.{index}")]}],
-            });
-            assert_eq!(self.json("POST", "/nodes", node).await.status, StatusCode::CREATED);
-        }
-    }
-}
-
-fn mac(index: u32) -> String {
-    format!("00:00:5e:00:53:{index:02x}")
-}
-
-fn lease(address: Ipv4Addr, state: LeaseState) -> Lease {
-    let starts = now();
-    let expires = Timestamp(starts.0 + 3_600_000);
-    let key = LeaseKey::Mac(mac(0xee).parse::<Mac>().unwrap());
-    Lease { address, key, network: "boot".parse().unwrap(), state, starts, expires, host_name: None }
-}
-
-/// Answers in place of the DHCP task: one lease, one unknown machine, one foreign server.
-fn observe(question: Command, leases: &mut Vec<Lease>) {
-    let (network, mac) = ("boot".parse().unwrap(), mac(0xee).parse().unwrap());
-    match question {
-        Command::Leases(reply) => drop(reply.send(leases.clone())),
-        Command::Sightings(reply) => drop(reply.send(vec![Sighting {
-            mac,
-            first: Timestamp(0),
-            last: Timestamp(0),
-            requests: 3,
-            network,
-            vendor_class: None,
-            arch: None,
-            firmware: Firmware::Uefi,
-            uuid: None,
-            circuit: None,
-            host_name: None,
-        }])),
-        Command::Rogues(reply) => drop(reply.send(vec![Rogue {
-            network,
-            server: Ipv4Addr::new(192, 0, 2, 9),
-            mac,
-            first: Timestamp(0),
-            last: Timestamp(0),
-            replies: 2,
-        }])),
-        Command::WhoHas(_, reply) => drop(reply.send(None)),
-        Command::Free(address, reply) => {
-            let before = leases.len();
-            leases.retain(|lease| lease.address != address);
-            let _ = reply.send(leases.len() < before);
-        }
-    }
-}
+use head::{Head, SITE, mac};
+use muster::api::v1::PREFIX;
 
 #[tokio::test]
 async fn a_node_is_made_shown_changed_and_removed() {
-    let head = Head::start(SITE);
+    let head = Head::below(PREFIX, SITE);
     head.declare(2).await;
     for name in ["nid001", "NID001", "x9999c0s0b0n0", "00:00:5e:00:53:01"] {
         assert_eq!(head.get(&format!("/nodes/{name}")).await.ok()["name"], "nid001", "{name}");
@@ -197,7 +44,7 @@ async fn a_node_is_made_shown_changed_and_removed() {
 
 #[tokio::test]
 async fn refusals_name_the_field_and_change_nothing() {
-    let head = Head::start(SITE);
+    let head = Head::below(PREFIX, SITE);
     head.declare(2).await;
     let revision = head.revision().await;
     for (patch, status, word) in [
@@ -228,7 +75,7 @@ async fn refusals_name_the_field_and_change_nothing() {
 
 #[tokio::test]
 async fn a_path_names_what_is_made_there() {
-    let head = Head::start(SITE);
+    let head = Head::below(PREFIX, SITE);
     let said = head.json("PUT", "/nodes/nid001", json!({"name": "nid002"})).await.refused(422);
     assert!(said.contains("\"field\":\"name\""), "{said}");
     assert_eq!(head.get("/nodes").await.ok(), json!([]));
@@ -241,7 +88,7 @@ async fn a_path_names_what_is_made_there() {
 
 #[tokio::test]
 async fn node_sets_choose_and_pages_follow_each_other() {
-    let head = Head::start(SITE);
+    let head = Head::below(PREFIX, SITE);
     head.declare(5).await;
     let names = |list: Value| -> Vec<String> {
         list.as_array().unwrap().iter().map(|node| node["name"].as_str().unwrap().to_owned()).collect()
@@ -267,7 +114,7 @@ async fn node_sets_choose_and_pages_follow_each_other() {
 
 #[tokio::test]
 async fn a_set_is_changed_as_a_whole_or_not_at_all() {
-    let head = Head::start(SITE);
+    let head = Head::below(PREFIX, SITE);
     head.declare(5).await;
     let revision = head.revision().await;
     let report = head.json("PATCH", "/nodes?set=@odd", json!({"role": "Compute"})).await.ok();
@@ -289,7 +136,7 @@ async fn a_set_is_changed_as_a_whole_or_not_at_all() {
 
 #[tokio::test]
 async fn groups_and_their_members_come_and_go() {
-    let head = Head::start(SITE);
+    let head = Head::below(PREFIX, SITE);
     head.declare(3).await;
     assert_eq!(head.get("/groups/odd").await.ok()["members"], json!(["nid001", "nid003"]));
     let gpu = head.send("POST", "/groups/gpu/members?set=nid%5B001-002%5D", "").await.ok();
@@ -313,7 +160,7 @@ async fn groups_and_their_members_come_and_go() {
 
 #[tokio::test]
 async fn bmcs_and_profiles_stay_while_something_names_them() {
-    let head = Head::start(SITE);
+    let head = Head::below(PREFIX, SITE);
     head.declare(1).await;
     let bmc =
         head.json("PUT", "/bmcs/bmc01", json!({"mac": mac(0xe1), "address": "198.51.100.7"})).await.ok();
@@ -348,7 +195,7 @@ async fn bmcs_and_profiles_stay_while_something_names_them() {
 
 #[tokio::test]
 async fn boot_is_assigned_by_precedence_and_taken_back() {
-    let head = Head::start(SITE);
+    let head = Head::below(PREFIX, SITE);
     head.declare(2).await;
     let assign = |whom: Value, kernel: &str, once: bool| json!({"whom": whom, "once": once, "target": {"kernel": kernel}});
     assert_eq!(head.get("/boot?set=nid001").await.ok()[0]["outcome"], "hold");
@@ -395,7 +242,7 @@ async fn boot_is_assigned_by_precedence_and_taken_back() {
 
 #[tokio::test]
 async fn what_is_observed_is_told_and_leases_end() {
-    let head = Head::start(SITE);
+    let head = Head::below(PREFIX, SITE);
     head.declare(1).await;
     let network = head.get("/networks/boot").await.ok();
     for (field, count) in
@@ -426,7 +273,7 @@ async fn what_is_observed_is_told_and_leases_end() {
 
 #[tokio::test]
 async fn whatever_is_refused_is_refused_as_a_problem() {
-    let head = Head::start(SITE);
+    let head = Head::below(PREFIX, SITE);
     assert!(head.get("/nothing").await.refused(404).contains("/nothing"));
     let wrong = head.send("POST", "/status", "").await;
     assert!(wrong.allow.contains("GET"), "RFC 9110 section 15.5.6 wants the methods: {:?}", wrong.allow);
@@ -441,7 +288,10 @@ async fn whatever_is_refused_is_refused_as_a_problem() {
 
 #[tokio::test]
 async fn ten_thousand_nodes_are_imported_at_once_and_exported_again() {
-    let head = Head::start("[[network]]\nname = \"boot\"\ninterface = \"eth1\"\naddress = \"10.0.0.1/16\"\n");
+    let head = Head::below(
+        PREFIX,
+        "[[network]]\nname = \"boot\"\ninterface = \"eth1\"\naddress = \"10.0.0.1/16\"\n",
+    );
     let row = |n: u32| {
         let (high, low) = (n / 200 + 1, n % 200 + 1);
         format!("nid{n:05},02:00:00:00:{high:02x}:{low:02x},10.0.{high}.{low}\n")
@@ -472,7 +322,7 @@ async fn ten_thousand_nodes_are_imported_at_once_and_exported_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_changes_at_once_all_arrive() {
-    let head = Arc::new(Head::start(SITE));
+    let head = Arc::new(Head::below(PREFIX, SITE));
     head.declare(1).await;
     let mut changes = tokio::task::JoinSet::new();
     for number in 0..200 {

@@ -4,5 +4,6 @@
 pub mod boot;
 pub mod context;
 pub mod openapi;
+pub mod openchami;
 pub mod problem;
 pub mod v1;

@@ -7,17 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use tokio::sync::watch;
 
-use crate::api::boot::BootApi;
 use crate::api::context::{Context, Turn};
 use crate::api::problem::Problem;
-use crate::api::{boot, v1};
+use crate::api::v1;
 use crate::app::config::{Auth, Config};
 use crate::app::publisher;
+use crate::app::routes::{self, Parts};
 use crate::engine::boot::script::{Reach, entry};
 use crate::engine::tftp::catalog::VirtualFile;
 use crate::model::validate::validate;
@@ -209,10 +208,10 @@ fn start_http(
         None => None,
         Some(path) => Some(ImageRoot::open(path).with_context(|| format!("images.root {}", path.display()))?),
     };
-    let api = BootApi { context: context.clone(), loaders: Arc::clone(loaders), images };
-    let local = Router::new().nest(v1::PREFIX, v1::router(context.clone())).merge(boot::router(api.clone()));
+    let parts = Parts { context: context.clone(), loaders: Arc::clone(loaders), images };
+    let local = routes::router(&parts);
     let socket = socket_path(config, data_dir);
-    Http::new(local.clone().fallback(v1::unknown)).listen_unix(&socket, tasks)?;
+    Http::new(local.clone()).listen_unix(&socket, tasks)?;
     give_to_group(&socket);
     let outside = match &config.auth {
         Auth::Off { .. } => {
@@ -220,10 +219,11 @@ fn start_http(
             local
         }
         Auth::Required => {
-            boot::router(api).route(&format!("{}/{{*path}}", v1::PREFIX), axum::routing::any(token_needed))
+            let closed = axum::routing::any(token_needed);
+            routes::nodes(&parts).route(&format!("{}/{{*path}}", v1::PREFIX), closed).fallback(v1::unknown)
         }
     };
-    let http = Http::new(outside.fallback(v1::unknown));
+    let http = Http::new(outside);
     for address in &config.http {
         http.listen(*address, tasks)?;
     }

@@ -5,3 +5,4 @@ pub mod config_file;
 pub mod daemon;
 pub mod privileges;
 pub mod publisher;
+pub mod routes;

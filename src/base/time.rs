@@ -51,12 +51,14 @@ impl Timestamp {
             if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse::<i64>().ok() } else { None }
         };
         let is = |at: usize, wanted: &[u8]| text.as_bytes().get(at).is_some_and(|byte| wanted.contains(byte));
-        if ![(4, &b"-"[..]), (7, b"-"), (10, b"Tt "), (13, b":"), (16, b":")].iter().all(|(at, c)| is(*at, c)) {
+        if ![(4, &b"-"[..]), (7, b"-"), (10, b"Tt "), (13, b":"), (16, b":")].iter().all(|(at, c)| is(*at, c))
+        {
             return None;
         }
         let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
         let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-        let good = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 61;
+        let good =
+            (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 61;
         let rest = text.get(19..)?;
         let fraction = rest.strip_prefix('.').map_or("", |rest| {
             rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())).0
@@ -150,7 +152,9 @@ mod tests {
         ] {
             assert_eq!(Timestamp::parse(text), Some(Timestamp(millis)), "{text}");
         }
-        for text in ["", "2026-11-23", "2026-13-01T00:00:00Z", "2026-11-23T03:00:00", "2026-11-23T03:00:00+1", "x"] {
+        for text in
+            ["", "2026-11-23", "2026-13-01T00:00:00Z", "2026-11-23T03:00:00", "2026-11-23T03:00:00+1", "x"]
+        {
             assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }

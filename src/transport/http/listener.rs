@@ -207,15 +207,17 @@ impl Http {
     }
 }
 
-/// Asks the router. Paths are cleaned of the double slashes that shim and GRUB make.
+/// Asks the router. Paths are cleaned of the double slashes that shim, GRUB and cloud-init make, and of the
+/// slash at the end that some clients add.
 async fn answer(
     mut router: Router,
     peer: Peer,
     request: Request<Incoming>,
 ) -> Result<axum::response::Response, Infallible> {
     let mut request = request.map(Body::new);
-    if request.uri().path().contains("//")
-        && let Some(uri) = single_slashes(request.uri())
+    let path = request.uri().path();
+    if (path.contains("//") || path.len() > 1 && path.ends_with('/'))
+        && let Some(uri) = tidy(request.uri())
     {
         *request.uri_mut() = uri;
     }
@@ -223,12 +225,15 @@ async fn answer(
     router.call(request).await
 }
 
-fn single_slashes(uri: &Uri) -> Option<Uri> {
+fn tidy(uri: &Uri) -> Option<Uri> {
     let mut path = String::with_capacity(uri.path().len());
     for c in uri.path().chars() {
         if !(c == '/' && path.ends_with('/')) {
             path.push(c);
         }
+    }
+    if path.len() > 1 && path.ends_with('/') {
+        path.pop();
     }
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     format!("{path}{query}").parse().ok()

@@ -1,0 +1,350 @@
+//! Components as SMD shows them, and where they stand here: nodes and BMCs of the inventory, documents for all
+//! other hardware.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::openchami::draft::{self, Draft};
+use crate::api::openchami::smd::port;
+use crate::api::problem::Problem;
+use crate::base::{NodeName, Xname};
+use crate::model::profile::Boot;
+use crate::model::{Arch, Assignment, Bmc, Change, Inventory, Nid, Node, NodeId, Selector, Snapshot};
+
+/// Where components live that are neither nodes nor BMCs.
+pub(crate) const SHELF: &str = "smd.component";
+
+/// The annotation of nodes and BMCs in which the fields lie that our model has no place for.
+pub(crate) const NOTE: &str = "smd.component";
+
+/// The annotation of nodes that bear a name we made up.
+const MADE_UP: &str = "smd.made-up-name";
+
+/// The content of an annotation that says: deleted in SMD's eyes, though the thing itself is still there.
+pub(crate) const GONE: &str = "null";
+
+/// Keys of the JSON form, for bodies in any case.
+pub(crate) const KEYS: [&str; 24] = [
+    "ID",
+    "Type",
+    "State",
+    "Flag",
+    "Enabled",
+    "SoftwareStatus",
+    "Role",
+    "SubRole",
+    "NID",
+    "Subtype",
+    "NetType",
+    "Arch",
+    "Class",
+    "ReservationDisabled",
+    "Locked",
+    "Components",
+    "Component",
+    "Force",
+    "ComponentIDs",
+    "ExtendedInfo",
+    "NIDRanges",
+    "Partition",
+    "Group",
+    "Message",
+];
+
+/// One piece of hardware. Field for field SMD's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Component {
+    #[serde(rename = "ID")]
+    pub(crate) id: String,
+    #[serde(rename = "Type")]
+    pub(crate) kind: String,
+    #[serde(rename = "State", skip_serializing_if = "String::is_empty")]
+    pub(crate) state: String,
+    #[serde(rename = "Flag", skip_serializing_if = "String::is_empty")]
+    pub(crate) flag: String,
+    #[serde(rename = "Enabled", skip_serializing_if = "Option::is_none")]
+    pub(crate) enabled: Option<bool>,
+    #[serde(rename = "SoftwareStatus", skip_serializing_if = "String::is_empty")]
+    pub(crate) software_status: String,
+    #[serde(rename = "Role", skip_serializing_if = "String::is_empty")]
+    pub(crate) role: String,
+    #[serde(rename = "SubRole", skip_serializing_if = "String::is_empty")]
+    pub(crate) sub_role: String,
+    #[serde(rename = "NID", skip_serializing_if = "Option::is_none", deserialize_with = "number")]
+    pub(crate) nid: Option<u32>,
+    #[serde(rename = "Subtype", skip_serializing_if = "String::is_empty")]
+    pub(crate) subtype: String,
+    #[serde(rename = "NetType", skip_serializing_if = "String::is_empty")]
+    pub(crate) net_type: String,
+    #[serde(rename = "Arch", skip_serializing_if = "String::is_empty")]
+    pub(crate) arch: String,
+    #[serde(rename = "Class", skip_serializing_if = "String::is_empty")]
+    pub(crate) class: String,
+    #[serde(rename = "ReservationDisabled", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) reservation_disabled: bool,
+    #[serde(rename = "Locked", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) locked: bool,
+}
+
+/// SMD takes NIDs as numbers and as texts; an empty text is none.
+pub(crate) fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    use serde::de::Error;
+    match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::Null => Ok(None),
+        serde_json::Value::String(text) if text.is_empty() => Ok(None),
+        serde_json::Value::String(text) => {
+            text.parse().map(Some).map_err(|_| D::Error::custom("NID is no number"))
+        }
+        value => serde_json::from_value(value).map(Some).map_err(|_| D::Error::custom("NID is no number")),
+    }
+}
+
+/// The component of a node; None if it was deleted in SMD's eyes.
+fn of_node(node: &Node) -> Option<Component> {
+    let kept = note(&node.annotations)?;
+    let arch = match node.arch {
+        Some(Arch::X86_64 | Arch::X86) => "X86",
+        Some(Arch::Arm64 | Arch::Arm32) => "ARM",
+        Some(Arch::RiscV64 | Arch::LoongArch64) => "Other",
+        None => "",
+    };
+    Some(Component {
+        id: node.effective_xname().to_string(),
+        kind: "Node".to_owned(),
+        role: node.role.clone().unwrap_or_else(|| "Compute".to_owned()),
+        nid: node.nid.map(|nid| nid.0).or(kept.nid),
+        arch: if kept.arch.is_empty() { arch.to_owned() } else { kept.arch.clone() },
+        ..kept
+    })
+}
+
+fn of_bmc(bmc: &Bmc, xname: &Xname) -> Option<Component> {
+    let kind = xname.kind().unwrap_or("NodeBMC").to_owned();
+    Some(Component { id: xname.to_string(), kind, ..note(&bmc.annotations)? })
+}
+
+/// What is kept about something; what was declared here and never seen by SMD is there, and nothing is known
+/// about its power.
+fn note(annotations: &BTreeMap<String, String>) -> Option<Component> {
+    let fresh = || Component {
+        state: "Populated".to_owned(),
+        flag: "OK".to_owned(),
+        enabled: Some(true),
+        ..Component::default()
+    };
+    match annotations.get(NOTE) {
+        None => Some(fresh()),
+        Some(text) => serde_json::from_str(text).ok()?,
+    }
+}
+
+/// All components, by xname.
+pub(crate) fn all(inventory: &Inventory) -> BTreeMap<Xname, Component> {
+    let mut all = BTreeMap::new();
+    for (id, component) in draft::shelf::<Component>(inventory, SHELF) {
+        all.extend(id.parse().map(|xname: Xname| (xname, component)));
+    }
+    let names = draft::bmc_xnames(inventory);
+    for (name, xname) in names {
+        let component = inventory.bmcs.get(&name).and_then(|bmc| of_bmc(bmc, &xname));
+        all.extend(component.map(|component| (xname, component)));
+    }
+    let nodes = inventory.nodes.values();
+    all.extend(nodes.filter_map(|node| Some((node.effective_xname(), of_node(node)?))));
+    all
+}
+
+/// One component of a snapshot.
+pub(crate) fn one(snapshot: &Snapshot, xname: &Xname) -> Option<Component> {
+    if let Some(node) = snapshot.by_xname(xname) {
+        return of_node(node);
+    }
+    if let Some(document) = snapshot.inventory.document(SHELF, xname.as_str()) {
+        return draft::read(document);
+    }
+    let names = draft::bmc_xnames(&snapshot.inventory);
+    let (name, _) = names.into_iter().find(|(_, own)| own == xname)?;
+    of_bmc(snapshot.inventory.bmcs.get(&name)?, xname)
+}
+
+/// One component of a draft.
+pub(crate) fn find(draft: &Draft<'_>, xname: &Xname) -> Option<Component> {
+    if let Some(node) = draft.node(xname) {
+        return of_node(&node);
+    }
+    if let Some(bmc) = draft.bmc(xname) {
+        return of_bmc(&bmc, xname);
+    }
+    draft.document(SHELF, xname.as_str())
+}
+
+/// Writes a component to where it belongs; makes the node or BMC if there is none.
+///
+/// # Errors
+/// It cannot be: the name is used up.
+pub(crate) fn put(draft: &mut Draft<'_>, xname: &Xname, component: &Component) -> Result<(), Problem> {
+    match component.kind.as_str() {
+        "Node" => put_node(draft, xname, component),
+        kind if crate::base::xname::kind::is_controller(kind) => {
+            put_bmc(draft, xname, component);
+            Ok(())
+        }
+        _ => {
+            draft.put_document(SHELF, xname.as_str(), component);
+            Ok(())
+        }
+    }
+}
+
+fn put_node(draft: &mut Draft<'_>, xname: &Xname, component: &Component) -> Result<(), Problem> {
+    let old = draft.node(xname);
+    let fresh = old.is_none();
+    let mut node = match old {
+        Some(node) => Node::clone(&node),
+        None => {
+            let id = NodeId(draft.next.next_node);
+            let name = made_up_name(draft, xname, component.nid)
+                .ok_or_else(|| Problem::conflict(format!("no name is left for {xname}")))?;
+            let mut node = Node::new(id, name);
+            // A synthesised xname comes back with the number that it stands for, or not at all.
+            node.xname = (xname.synthetic_number() != Some(id.0)).then(|| xname.clone());
+            node.annotations.insert(MADE_UP.to_owned(), "true".to_owned());
+            node
+        }
+    };
+    let nid = component.nid.map(Nid);
+    let free = nid.filter(|nid| node.nid == Some(*nid) || !draft.is_numbered(*nid));
+    if free.is_some()
+        && node.nid != free
+        && node.annotations.contains_key(MADE_UP)
+        && let Some(name) = made_up_name(draft, xname, component.nid)
+    {
+        node.name = name;
+    }
+    node.nid = free;
+    // A role that nobody set stays unset: SMD's default is not a decision of the site.
+    if node.role.is_some() || component.role != "Compute" {
+        node.role = Some(component.role.clone()).filter(|role| !role.is_empty());
+    }
+    let kept = Component {
+        id: String::new(),
+        kind: String::new(),
+        role: String::new(),
+        nid: component.nid.filter(|_| free.is_none()),
+        ..component.clone()
+    };
+    node.annotations.insert(NOTE.to_owned(), text(&kept));
+    let id = node.id;
+    draft.put_node(node);
+    if fresh {
+        adopt(draft, xname, id);
+    }
+    Ok(())
+}
+
+/// `nid007` if the number is given and the name free, else the xname.
+fn made_up_name(draft: &Draft<'_>, xname: &Xname, nid: Option<u32>) -> Option<NodeName> {
+    let by_number = nid.map(|nid| format!("{}{nid:03}", draft.snapshot.site.short_name));
+    let names = by_number.into_iter().chain([xname.to_string(), format!("node-{xname}")]);
+    names.filter(|name| !draft.is_named(name)).find_map(|name| name.parse().ok())
+}
+
+/// Gives a node the name by which its discovery knows it, if nobody gave it one before.
+pub(crate) fn rename(draft: &mut Draft<'_>, xname: &Xname, name: &str) {
+    let Some(node) = draft.node(xname).filter(|node| node.annotations.contains_key(MADE_UP)) else { return };
+    let Ok(name) = name.parse::<NodeName>() else { return };
+    if name != node.name && !draft.is_named(name.as_str()) {
+        draft.put_node(Node { name, ..Node::clone(&node) });
+    }
+}
+
+/// What waited for a node: interfaces that name it, groups that list it.
+fn adopt(draft: &mut Draft<'_>, xname: &Xname, id: NodeId) {
+    port::adopt(draft, xname);
+    let waiting = crate::api::openchami::smd::group::waiting_for(draft, xname);
+    if let Some(node) = draft.next.nodes.get(&id).filter(|_| !waiting.is_empty()) {
+        let mut node = Node::clone(node);
+        node.groups.extend(waiting);
+        draft.put_node(node);
+    }
+}
+
+fn put_bmc(draft: &mut Draft<'_>, xname: &Xname, component: &Component) {
+    let fresh = draft.bmc(xname).is_none();
+    let mut bmc = bmc_or_new(draft, xname);
+    let kept = Component { id: String::new(), kind: String::new(), ..component.clone() };
+    bmc.annotations.insert(NOTE.to_owned(), text(&kept));
+    draft.put_bmc(bmc);
+    if fresh {
+        port::adopt(draft, xname);
+    }
+}
+
+/// The BMC of this xname, or a new one that is called by its xname and is no Redfish endpoint yet.
+pub(crate) fn bmc_or_new(draft: &Draft<'_>, xname: &Xname) -> Bmc {
+    if let Some(bmc) = draft.bmc(xname) {
+        return Bmc::clone(&bmc);
+    }
+    let name = [xname.to_string(), format!("bmc-{xname}")].into_iter().find(|name| !draft.is_named(name));
+    let name = name.unwrap_or_else(|| format!("bmc-{xname}"));
+    let gone = [NOTE, crate::api::openchami::smd::endpoint::NOTE];
+    Bmc {
+        name: name.parse().expect("an xname is a host label"),
+        xname: Some(xname.clone()),
+        mac: None,
+        address: None,
+        fqdn: None,
+        annotations: gone.map(|key| (key.to_owned(), GONE.to_owned())).into(),
+    }
+}
+
+/// Removes a component. What hung on it waits for its return: interfaces, memberships, boot assignments.
+pub(crate) fn remove(draft: &mut Draft<'_>, xname: &Xname) -> bool {
+    if find(draft, xname).is_none() {
+        return false;
+    }
+    if let Some(node) = draft.node(xname) {
+        port::release(draft, xname);
+        crate::api::openchami::smd::group::keep_waiting(draft, xname, &node.groups);
+        keep_assignment(draft, xname, node.id);
+        draft.apply(Change::RemoveNode(node.id));
+        return true;
+    }
+    if let Some(bmc) = draft.bmc(xname) {
+        hide(draft, &bmc, NOTE);
+        return true;
+    }
+    draft.remove_document(SHELF, xname.as_str())
+}
+
+fn keep_assignment(draft: &mut Draft<'_>, xname: &Xname, id: NodeId) {
+    let held =
+        draft.next.assignments.values().filter(|held| held.selector == Selector::Node(id) && !held.once);
+    let boots: Vec<Boot> = held.map(|held| held.boot.clone()).collect();
+    for boot in boots {
+        let selector = Selector::Xname(xname.clone());
+        draft.apply(Change::PutAssignment(Arc::new(Assignment { selector, once: false, boot })));
+    }
+}
+
+/// Marks what an annotation stands for as deleted; a BMC of which nothing is left goes.
+pub(crate) fn hide(draft: &mut Draft<'_>, bmc: &Bmc, key: &str) {
+    let mut bmc = bmc.clone();
+    bmc.annotations.insert(key.to_owned(), GONE.to_owned());
+    let shown = |key: &str| bmc.annotations.get(key).is_none_or(|text| text != GONE);
+    if bmc.mac.is_some() || shown(NOTE) || shown(crate::api::openchami::smd::endpoint::NOTE) {
+        draft.put_bmc(bmc);
+        return;
+    }
+    let users = draft.next.nodes.values().filter(|node| node.bmc.as_ref() == Some(&bmc.name));
+    let users: Vec<Node> = users.map(|node| Node { bmc: None, ..Node::clone(node) }).collect();
+    users.into_iter().for_each(|node| draft.put_node(node));
+    draft.apply(Change::RemoveBmc(bmc.name));
+}
+
+fn text(component: &Component) -> String {
+    serde_json::to_string(component).expect("components hold nothing that JSON cannot")
+}

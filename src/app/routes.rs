@@ -1,0 +1,36 @@
+//! Which room answers which path.
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::api::boot::{self, BootApi};
+use crate::api::context::Context;
+use crate::api::openchami::{self, OpenChami};
+use crate::api::v1;
+use crate::transport::http::ImageRoot;
+use crate::transport::loaders::Loaders;
+
+/// What handlers reach.
+#[derive(Clone)]
+pub struct Parts {
+    pub context: Context,
+    pub loaders: Arc<Loaders>,
+    pub images: Option<ImageRoot>,
+}
+
+/// Every route of the head.
+pub fn router(parts: &Parts) -> Router {
+    let foreign = OpenChami { context: parts.context.clone() };
+    Router::new()
+        .nest(v1::PREFIX, v1::router(parts.context.clone()))
+        .merge(openchami::router(&foreign))
+        .merge(nodes(parts))
+        .fallback(v1::unknown)
+}
+
+/// What booting machines fetch, and nothing else.
+pub fn nodes(parts: &Parts) -> Router {
+    let Parts { context, loaders, images } = parts.clone();
+    boot::router(BootApi { context, loaders, images })
+}
