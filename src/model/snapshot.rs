@@ -51,8 +51,20 @@ impl Snapshot {
     /// Compiles one revision. Pure; about 50 ms for 10,000 nodes.
     #[must_use]
     pub fn compile(revision: Revision, site: Arc<Site>, inventory: Arc<Inventory>) -> Snapshot {
-        let mut snapshot =
-            Snapshot { revision, site, inventory: Arc::clone(&inventory), ..Snapshot::default() };
+        // Sized at once: growing step by step would move every entry several times.
+        let nodes = inventory.nodes.len();
+        let machines = nodes.saturating_add(inventory.bmcs.len());
+        let mut snapshot = Snapshot {
+            revision,
+            site,
+            inventory: Arc::clone(&inventory),
+            by_mac: HashMap::with_capacity(machines),
+            by_address: HashMap::with_capacity(machines),
+            by_name: HashMap::with_capacity(nodes),
+            by_xname: HashMap::with_capacity(nodes),
+            by_nid: HashMap::with_capacity(nodes),
+            members: BTreeMap::new(),
+        };
         for node in inventory.nodes.values() {
             snapshot.index_node(node);
         }

@@ -1,6 +1,8 @@
 //! Checks that declared state makes sense as a whole. All problems at once, each with its subject and field.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -43,10 +45,11 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Checks references, duplicates and the address plan.
+/// Checks references, duplicates and the address plan. Runs on every change: it borrows what it remembers.
 #[must_use]
 pub fn validate(inventory: &Inventory, site: &Site) -> Vec<Problem> {
-    let mut check = Check { site, problems: Vec::new(), seen: BTreeMap::new() };
+    let seen = HashMap::with_capacity(inventory.nodes.len().saturating_mul(UNIQUE_PER_NODE));
+    let mut check = Check { site, problems: Vec::new(), seen };
     for node in inventory.nodes.values() {
         check.node(node, inventory);
     }
@@ -59,64 +62,86 @@ pub fn validate(inventory: &Inventory, site: &Site) -> Vec<Problem> {
     check.problems
 }
 
+/// Values that must be unique and that most nodes have: name, xname, nid, MAC, address.
+const UNIQUE_PER_NODE: usize = 5;
+
 /// What must be unique, and in which space.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Unique {
-    Name(String),
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Unique<'a> {
+    Name(&'a str),
     Mac(Mac),
     Address(Ipv4Addr),
-    Xname(String),
+    Xname(Cow<'a, str>),
     Nid(u32),
+}
+
+/// What is being looked at; becomes a `Subject` if something is wrong with it.
+#[derive(Clone, Copy)]
+enum Thing<'a> {
+    Node(&'a Node),
+    Bmc(&'a Bmc),
+    Assignment(&'a Selector),
+}
+
+/// Which field of it; becomes text if something is wrong with it.
+#[derive(Clone, Copy)]
+enum Field {
+    Plain(&'static str),
+    OfInterface(usize, &'static str),
 }
 
 struct Check<'a> {
     site: &'a Site,
     problems: Vec<Problem>,
-    seen: BTreeMap<Unique, Subject>,
+    seen: HashMap<Unique<'a>, Thing<'a>>,
 }
 
-impl Check<'_> {
-    fn node(&mut self, node: &Node, inventory: &Inventory) {
-        let subject = Subject::Node(node.name.to_string());
-        self.unique(&subject, "name", Unique::Name(node.name.to_string()));
-        self.unique(&subject, "xname", Unique::Xname(node.effective_xname().to_string()));
+impl<'a> Check<'a> {
+    fn node(&mut self, node: &'a Node, inventory: &Inventory) {
+        let thing = Thing::Node(node);
+        self.unique(thing, Field::Plain("name"), Unique::Name(node.name.as_str()));
+        let xname = match &node.xname {
+            Some(xname) => Cow::Borrowed(xname.as_str()),
+            None => Cow::Owned(node.effective_xname().to_string()),
+        };
+        self.unique(thing, Field::Plain("xname"), Unique::Xname(xname));
         if let Some(nid) = node.nid {
-            self.unique(&subject, "nid", Unique::Nid(nid.0));
+            self.unique(thing, Field::Plain("nid"), Unique::Nid(nid.0));
         }
         for (index, interface) in node.interfaces.iter().enumerate() {
-            self.mac(&subject, &format!("interfaces[{index}].mac"), interface.mac);
-            let field = format!("interfaces[{index}].addresses");
+            self.mac(thing, Field::OfInterface(index, "mac"), interface.mac);
             for address in &interface.addresses {
-                self.address(&subject, &field, *address);
+                self.address(thing, Field::OfInterface(index, "addresses"), *address);
             }
         }
         if let Some(bmc) = node.bmc.as_ref().filter(|bmc| !inventory.bmcs.contains_key(*bmc)) {
-            self.report(&subject, "bmc", format!("no BMC is called {bmc}"));
+            self.report(thing, Field::Plain("bmc"), format!("no BMC is called {bmc}"));
         }
     }
 
-    fn bmc(&mut self, bmc: &Bmc) {
-        let subject = Subject::Bmc(bmc.name.to_string());
-        self.unique(&subject, "name", Unique::Name(bmc.name.to_string()));
+    fn bmc(&mut self, bmc: &'a Bmc) {
+        let thing = Thing::Bmc(bmc);
+        self.unique(thing, Field::Plain("name"), Unique::Name(bmc.name.as_str()));
         if let Some(xname) = &bmc.xname {
-            self.unique(&subject, "xname", Unique::Xname(xname.to_string()));
+            self.unique(thing, Field::Plain("xname"), Unique::Xname(Cow::Borrowed(xname.as_str())));
         }
         if let Some(mac) = bmc.mac {
-            self.mac(&subject, "mac", mac);
+            self.mac(thing, Field::Plain("mac"), mac);
         }
         if let Some(address) = bmc.address {
-            self.unique(&subject, "address", Unique::Address(address));
+            self.unique(thing, Field::Plain("address"), Unique::Address(address));
         }
     }
 
-    fn assignment(&mut self, selector: &Selector, boot: &Boot, inventory: &Inventory) {
-        let subject = Subject::Assignment(selector.to_string());
+    fn assignment(&mut self, selector: &'a Selector, boot: &Boot, inventory: &Inventory) {
+        let thing = Thing::Assignment(selector);
+        let field = Field::Plain("selector");
         match selector {
             Selector::Node(id) if !inventory.nodes.contains_key(id) => {
-                self.report(&subject, "selector", "there is no such node".to_owned());
+                self.report(thing, field, "there is no such node".to_owned());
             }
             Selector::Group(group) if !inventory.groups.contains_key(group) => {
-                self.report(&subject, "selector", format!("no group is called {group}"));
+                self.report(thing, field, format!("no group is called {group}"));
             }
             Selector::Node(_) | Selector::Group(_) => {}
             Selector::Mac(_)
@@ -129,56 +154,76 @@ impl Check<'_> {
         if let Boot::Profile(profile) = boot
             && !inventory.profiles.contains_key(profile)
         {
-            self.report(&subject, "profile", format!("no profile is called {profile}"));
+            self.report(thing, Field::Plain("profile"), format!("no profile is called {profile}"));
         }
     }
 
-    fn mac(&mut self, subject: &Subject, field: &str, mac: Mac) {
+    fn mac(&mut self, thing: Thing<'a>, field: Field, mac: Mac) {
         if !mac.is_unicast() {
-            self.report(subject, field, format!("{mac} is not the address of one station"));
+            self.report(thing, field, format!("{mac} is not the address of one station"));
         }
-        self.unique(subject, field, Unique::Mac(mac));
+        self.unique(thing, field, Unique::Mac(mac));
     }
 
     /// A node's address must lie in a network, and must not be the head's or the edge of it.
-    fn address(&mut self, subject: &Subject, field: &str, address: Ipv4Addr) {
-        self.unique(subject, field, Unique::Address(address));
+    fn address(&mut self, thing: Thing<'a>, field: Field, address: Ipv4Addr) {
+        self.unique(thing, field, Unique::Address(address));
         if self.site.networks.is_empty() {
             return;
         }
         match self.site.network_of(address) {
-            None => self.report(subject, field, format!("{address} is outside every network")),
+            None => self.report(thing, field, format!("{address} is outside every network")),
             Some(network) if !network.address.is_host(address) => {
                 let text = format!("{address} is the network or broadcast address of {}", network.name);
-                self.report(subject, field, text);
+                self.report(thing, field, text);
             }
             Some(network) if network.head() == Some(address) => {
-                self.report(subject, field, format!("{address} is the head's own on {}", network.name));
+                self.report(thing, field, format!("{address} is the head's own on {}", network.name));
             }
             Some(_) => {}
         }
     }
 
-    fn unique(&mut self, subject: &Subject, field: &str, value: Unique) {
-        let text = match self.seen.get(&value) {
-            Some(other) => format!("{value} is also used by {other}"),
-            None => {
-                self.seen.insert(value, subject.clone());
+    fn unique(&mut self, thing: Thing<'a>, field: Field, value: Unique<'a>) {
+        let text = match self.seen.entry(value) {
+            Entry::Occupied(other) => format!("{} is also used by {}", other.key(), other.get().subject()),
+            Entry::Vacant(free) => {
+                free.insert(thing);
                 return;
             }
         };
-        self.report(subject, field, text);
+        self.report(thing, field, text);
     }
 
-    fn report(&mut self, subject: &Subject, field: &str, text: String) {
-        self.problems.push(Problem { subject: subject.clone(), field: field.to_owned(), text });
+    fn report(&mut self, thing: Thing<'_>, field: Field, text: String) {
+        self.problems.push(Problem { subject: thing.subject(), field: field.to_string(), text });
     }
 }
 
-impl fmt::Display for Unique {
+impl Thing<'_> {
+    fn subject(self) -> Subject {
+        match self {
+            Thing::Node(node) => Subject::Node(node.name.to_string()),
+            Thing::Bmc(bmc) => Subject::Bmc(bmc.name.to_string()),
+            Thing::Assignment(selector) => Subject::Assignment(selector.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unique::Name(text) | Unique::Xname(text) => f.write_str(text),
+            Field::Plain(name) => f.write_str(name),
+            Field::OfInterface(index, name) => write!(f, "interfaces[{index}].{name}"),
+        }
+    }
+}
+
+impl fmt::Display for Unique<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unique::Name(text) => f.write_str(text),
+            Unique::Xname(text) => f.write_str(text),
             Unique::Mac(mac) => mac.fmt(f),
             Unique::Address(address) => address.fmt(f),
             Unique::Nid(nid) => write!(f, "nid {nid}"),
