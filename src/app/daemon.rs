@@ -214,13 +214,15 @@ fn start_http(
     let parts = Parts { context: context.clone(), loaders: Arc::clone(loaders), images };
     let door = door::open(config, context, vault)?;
     let http = Http::new(door.before(routes::router(&parts)));
-    let socket = socket_path(config, data_dir);
-    http.listen_unix(&socket, tasks)?;
-    give_to_group(&socket);
     for address in &config.http {
         http.listen(*address, tasks)?;
     }
-    https::start(config, vault, &http, tasks)
+    https::start(config, vault, &http, tasks)?;
+    // Last, so that whoever gets an answer here can ask everywhere.
+    let socket = socket_path(config, data_dir);
+    http.listen_unix(&socket, tasks)?;
+    give_to_group(&socket);
+    Ok(())
 }
 
 /// Members of the group `muster` need no token. Without such a group, only root uses the socket.

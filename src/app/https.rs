@@ -136,3 +136,6 @@ fn is_reachable(address: IpAddr) -> bool {
         IpAddr::V6(address) => !address.is_unspecified() && !address.is_unicast_link_local(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,8 +93,9 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const WANTED: &str = "expected a number and a unit such as 90s, 30m, 8h, 90d";
         let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
-        let (unit, factor) = units.into_iter().find(|(unit, _)| text.ends_with(*unit)).ok_or(WANTED)?;
-        let number: u64 = text.trim_end_matches(unit).parse().map_err(|_| WANTED)?;
+        let split = |(unit, factor)| text.strip_suffix(unit).map(|number| (number, factor));
+        let (number, factor) = units.into_iter().find_map(split).ok_or(WANTED)?;
+        let number: u64 = number.parse().map_err(|_| WANTED)?;
         number.checked_mul(factor).filter(|seconds| *seconds > 0).map(Span).ok_or(WANTED)
     }
 }

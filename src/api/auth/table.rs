@@ -120,16 +120,19 @@ pub const RULES: &[Rule] = &[
 /// no handler may see an open path as another one.
 #[must_use]
 pub fn need(method: &Method, path: &str) -> Need {
-    let raw = look_up(method, path);
+    let look_up = |path: &str| rule(method, path).map_or(ADMIN, |rule| rule.need);
+    let raw = look_up(path);
     if !path.contains('%') {
         return raw;
     }
-    percent_decode(path).map_or(ADMIN, |plain| raw.max(look_up(method, &plain)))
+    percent_decode(path).map_or(ADMIN, |plain| raw.max(look_up(&plain)))
 }
 
-fn look_up(method: &Method, path: &str) -> Need {
+/// The rule that decides; None where the table is silent.
+#[must_use]
+pub fn rule(method: &Method, path: &str) -> Option<&'static Rule> {
     let path = canonical(path);
-    RULES.iter().find(|rule| rule.fits(method, path)).map_or(ADMIN, |rule| rule.need)
+    RULES.iter().find(|rule| rule.fits(method, path))
 }
 
 /// The path without the prefixes under which the same routes are served again: those of the replaced gateway,

@@ -91,3 +91,6 @@ pub fn acceptor(certificates: Arc<Certificates>) -> Result<TlsAcceptor, TlsError
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
+
+#[cfg(test)]
+mod tests;
