@@ -28,7 +28,7 @@ impl Head {
     fn start() -> Head {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("muster.toml");
-        fs::write(&config, "[http]\nlisten = [\"127.0.0.1:0\"]\n[tftp]\nlisten = []\n[dns]\nlisten = []\n[log]\nlevel = \"warn\"\n")
+        fs::write(&config, "[http]\nlisten = [\"127.0.0.1:0\"]\n[https]\nlisten = []\n[tftp]\nlisten = []\n[dns]\nlisten = []\n[log]\nlevel = \"warn\"\n")
             .unwrap();
         let daemon = command(&config, folder.path()).arg("serve").spawn().unwrap();
         let head = Head { folder, daemon, config };

@@ -46,6 +46,8 @@ fn every_key_of_the_example_is_read() {
     bare.site = Site { networks: Vec::new(), ..Config::default().site };
     let default = Config::default();
     assert_eq!((&bare.http, &bare.tftp, &bare.log), (&default.http, &default.tftp, &default.log));
+    assert_eq!((&bare.https, &bare.tokens.open), (&default.https, &default.tokens.open));
+    assert_eq!(bare.tokens.jwks_role, default.tokens.jwks_role);
     assert_eq!(
         (&bare.dns.listen, &bare.loaders, &bare.auth),
         (&default.dns.listen, &default.loaders, &default.auth)
@@ -55,7 +57,8 @@ fn every_key_of_the_example_is_read() {
 /// Every key that the reader's source asks for: the word in quotes after each way of asking.
 fn keys_read() -> BTreeSet<String> {
     const ASKED: [&str; 6] = [".text(\"", ".flag(\"", ".number(\"", ">(\"", ".list(\"", "lease(section, \""];
-    let source = ["src/app/config.rs", "src/app/config/networks.rs"].map(file).join("\n");
+    let source =
+        ["src/app/config.rs", "src/app/config/door.rs", "src/app/config/networks.rs"].map(file).join("\n");
     let words = ASKED.iter().flat_map(|asked| source.split(asked).skip(1));
     words.map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
 }

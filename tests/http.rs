@@ -27,7 +27,7 @@ impl Head {
         fs::write(loaders.join("snponly.efi"), b"first loader").unwrap();
         fs::write(folder.path().join("secret"), b"secret").unwrap();
         let config = format!(
-            "[http]\nlisten = [\"127.0.0.1:{port}\"]\n[tftp]\nlisten = []\n[dns]\nlisten = []\n[loaders]\ndirectories = []\n\
+            "[http]\nlisten = [\"127.0.0.1:{port}\"]\n[https]\nlisten = []\n[tftp]\nlisten = []\n[dns]\nlisten = []\n[loaders]\ndirectories = []\n\
              [images]\nroot = \"{}\"\n[log]\nlevel = \"warn\"\n",
             images.display()
         );

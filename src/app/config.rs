@@ -1,8 +1,10 @@
 //! The validated configuration: what `muster.toml` means. Every key is optional; without any network no DHCP
 //! is served.
 
+pub(crate) mod door;
 mod networks;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -11,8 +13,8 @@ use std::str::FromStr;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::config_file::{At, ConfigProblem, Problems, Section};
-use crate::base::Millis;
-use crate::model::Site;
+use crate::base::{Cidr, Millis};
+use crate::model::{Role, Site};
 use crate::transport::loaders::DIRECTORIES;
 
 /// Everything that is configured.
@@ -21,8 +23,10 @@ pub struct Config {
     pub site: Site,
     /// Plain HTTP for nodes.
     pub http: Vec<SocketAddr>,
-    /// HTTPS; read and kept, served by a later version.
+    /// Proxies whose forwarding headers count.
+    pub trusted_proxies: Vec<Cidr>,
     pub https: Vec<SocketAddr>,
+    pub tls: Https,
     pub tftp: Tftp,
     pub dns: Dns,
     /// Directory of plain files below `/images`.
@@ -30,6 +34,7 @@ pub struct Config {
     /// Directories of loaders, later ones before earlier ones. `DATA_DIR/loaders` comes on top.
     pub loaders: Vec<PathBuf>,
     pub auth: Auth,
+    pub tokens: Tokens,
     pub log: Log,
     /// The API's Unix socket; none: `muster.sock` in the data directory.
     pub socket: Option<PathBuf>,
@@ -57,6 +62,26 @@ pub enum Auth {
     Required,
     /// Everybody: only on loopback, or in a test's own network namespace of this name.
     Off { namespace: Option<String> },
+}
+
+/// The certificate of HTTPS.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Https {
+    /// Certificate chain and key, PEM; none: one of the head's own authority.
+    pub files: Option<(PathBuf, PathBuf)>,
+    /// More names and addresses for the head's own certificate.
+    pub names: BTreeSet<String>,
+}
+
+/// Tokens that are not made by the head's administrators.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tokens {
+    /// The role of the token that `/token` gives to everybody; none: it gives none.
+    pub open: Option<Role>,
+    /// A key set (RFC 7517) of other issuers.
+    pub jwks: Option<PathBuf>,
+    /// The role of every bearer of their tokens.
+    pub jwks_role: Role,
 }
 
 /// How logs look.
@@ -108,8 +133,8 @@ impl Config {
 
 fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     let mut tcp = Vec::new();
-    let http = listeners(root, "http", &["0.0.0.0:8081", "0.0.0.0:8080"], &mut tcp, problems);
-    let https = listeners(root, "https", &["0.0.0.0:8443"], &mut tcp, problems);
+    let (http, trusted_proxies) = door::http(root, &mut tcp, problems);
+    let (https, tls) = door::https(root, &mut tcp, problems);
     let mut tftp = root.section("tftp", problems);
     let tftp_listen = listen(&mut tftp, &["0.0.0.0:69"], &mut Vec::new(), problems);
     let single_port = tftp.flag("single_port", problems).unwrap_or(false);
@@ -130,11 +155,13 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     api.finish(problems);
     let log = log(root, problems);
     let open = [&http, &https].into_iter().flatten().all(|address| address.ip().is_loopback());
-    let auth = auth(root, open, problems);
+    let (auth, tokens) = door::auth(root, open, problems);
     Config {
         site,
         http,
+        trusted_proxies,
         https,
+        tls,
         tftp: Tftp { listen: tftp_listen, single_port },
         dns: Dns { listen: dns_listen, forward: forward.into_iter().map(|at| at.value.0).collect() },
         images: image_root,
@@ -143,22 +170,10 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
             |list| list.into_iter().map(|at| PathBuf::from(at.value.0)).collect(),
         ),
         auth,
+        tokens,
         log,
         socket,
     }
-}
-
-fn listeners(
-    root: &mut Section<'_, '_>,
-    name: &'static str,
-    default: &[&str],
-    taken: &mut Vec<SocketAddr>,
-    problems: &mut Problems<'_>,
-) -> Vec<SocketAddr> {
-    let mut section = root.section(name, problems);
-    let addresses = listen(&mut section, default, taken, problems);
-    section.finish(problems);
-    addresses
 }
 
 /// The key `listen`. An empty list switches the listener off. An address that is `taken` already would fail at
@@ -207,29 +222,6 @@ fn log(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Log {
     let level = level.map_or_else(|| "info".to_owned(), |at| at.value);
     section.finish(problems);
     Log { format, level }
-}
-
-fn auth(root: &mut Section<'_, '_>, loopback_only: bool, problems: &mut Problems<'_>) -> Auth {
-    let mut section = root.section("auth", problems);
-    let mode = section.text("mode", problems);
-    let namespace = section.parsed::<Namespace>("test_namespace", problems).map(|at| at.value.0);
-    section.finish(problems);
-    match mode {
-        None => Auth::Required,
-        Some(At { value, .. }) if value == "required" => Auth::Required,
-        Some(At { value, line }) if value == "off" => {
-            if !loopback_only && namespace.is_none() {
-                let text = "off is refused: a listener is reachable from outside. Bind http and https to loopback, \
-                            or name the test's network namespace in auth.test_namespace";
-                problems.add(line, "auth.mode", text);
-            }
-            Auth::Off { namespace }
-        }
-        Some(At { value, line }) => {
-            problems.add(line, "auth.mode", format!("{value:?} is none of required, off"));
-            Auth::Required
-        }
-    }
 }
 
 /// A name server: an address, with or without a port.

@@ -8,15 +8,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::body::Bytes;
-use axum::http::StatusCode;
 use tokio::sync::watch;
 
 use crate::api::context::{Context, Turn};
-use crate::api::problem::Problem;
-use crate::api::v1;
 use crate::app::config::{Auth, Config};
-use crate::app::publisher;
 use crate::app::routes::{self, Parts};
+use crate::app::{door, https, publisher};
 use crate::engine::boot::script::{Reach, entry};
 use crate::engine::tftp::catalog::VirtualFile;
 use crate::model::validate::validate;
@@ -31,6 +28,7 @@ use crate::transport::loaders::Loaders;
 use crate::transport::notify;
 use crate::transport::tasks::Tasks;
 use crate::transport::tftp::{Tftp, VirtualRequest};
+use crate::transport::vault::Vault;
 
 /// How long tasks may take to end.
 const STOP_GRACE: Duration = Duration::from_secs(8);
@@ -112,6 +110,10 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     check_namespace(&config.auth)?;
     let backend = open_redb(&store_path(data_dir))?;
     let (store, loaded) = tokio::task::spawn_blocking(|| Store::open(backend)).await??;
+    // After the store, whose lock says that the data directory is ours alone.
+    let folder = data_dir.to_owned();
+    let vault = tokio::task::spawn_blocking(move || Vault::open(&folder, now())).await?;
+    let vault = Arc::new(vault.context("the keys in the data directory cannot be used")?);
     let site = Arc::new(config.site.clone());
     for problem in validate(&loaded.inventory, &site) {
         tracing::warn!(%problem, "the inventory does not fit the configuration");
@@ -141,7 +143,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     start_tftp(config, &cell, &loaders, tasks)?;
     let dns = Dns { listen: config.dns.listen.clone(), forward: config.dns.forward.clone(), snapshot: cell };
     dns.start(tasks).context("set another address, or an empty list, in dns.listen")?;
-    start_http(config, data_dir, &context, &loaders, tasks)?;
+    start_http(config, data_dir, &context, &loaders, &vault, tasks)?;
     Ok(Running { context, loaders })
 }
 
@@ -202,6 +204,7 @@ fn start_http(
     data_dir: &Path,
     context: &Context,
     loaders: &Arc<Loaders>,
+    vault: &Arc<Vault>,
     tasks: &Tasks,
 ) -> anyhow::Result<()> {
     let images = match &config.images {
@@ -209,30 +212,17 @@ fn start_http(
         Some(path) => Some(ImageRoot::open(path).with_context(|| format!("images.root {}", path.display()))?),
     };
     let parts = Parts { context: context.clone(), loaders: Arc::clone(loaders), images };
-    let local = routes::router(&parts);
-    let socket = socket_path(config, data_dir);
-    Http::new(local.clone()).listen_unix(&socket, tasks)?;
-    give_to_group(&socket);
-    let outside = match &config.auth {
-        Auth::Off { .. } => {
-            tracing::warn!("AUTHENTICATION IS OFF: everybody who reaches a listener may change everything");
-            local
-        }
-        Auth::Required => {
-            let closed = axum::routing::any(token_needed);
-            routes::nodes(&parts).route(&format!("{}/{{*path}}", v1::PREFIX), closed).fallback(v1::unknown)
-        }
-    };
-    let http = Http::new(outside);
+    let door = door::open(config, context, vault)?;
+    let http = Http::new(door.before(routes::router(&parts)));
     for address in &config.http {
         http.listen(*address, tasks)?;
     }
+    https::start(config, vault, &http, tasks)?;
+    // Last, so that whoever gets an answer here can ask everywhere.
+    let socket = socket_path(config, data_dir);
+    http.listen_unix(&socket, tasks)?;
+    give_to_group(&socket);
     Ok(())
-}
-
-async fn token_needed() -> Problem {
-    let detail = "a token is needed here; on the head itself, use the command line or the Unix socket";
-    Problem::new(StatusCode::UNAUTHORIZED, detail)
 }
 
 /// Members of the group `muster` need no token. Without such a group, only root uses the socket.

@@ -3,6 +3,8 @@
 pub mod config;
 pub mod config_file;
 pub mod daemon;
+pub mod door;
+pub mod https;
 pub mod privileges;
 pub mod publisher;
 pub mod routes;

@@ -67,6 +67,42 @@ pub const PROBLEMS_MAX: usize = 1000;
 /// Body of any other API request.
 pub const REQUEST_BYTES_MAX: usize = 4 << 20;
 
+/// Longest bearer token that is looked at: ours are below 1 KB, those of large OIDC providers below 4 KB.
+pub const TOKEN_BYTES_MAX: usize = 8 << 10;
+
+/// How far the clocks of those who make and those who check tokens may be apart.
+pub const TOKEN_LEEWAY: Millis = Millis::from_secs(60);
+
+/// Longest life of a token that is issued: what lives longer is forgotten by those who should revoke it.
+pub const TOKEN_LIFE_MAX: Millis = Millis::from_secs(365 * 86_400);
+
+/// Life of a token that a registered client gets: an hour, as it was with hydra.
+pub const CLIENT_TOKEN_LIFE: Millis = Millis::from_secs(3600);
+
+/// Tokens and clients that are remembered, each: people and scripts of a large site, with room.
+pub const TOKEN_RECORDS_MAX: usize = 10_000;
+
+/// Keys of other issuers: a provider publishes a handful.
+pub const FOREIGN_KEYS_MAX: usize = 64;
+
+/// Wrong secrets of one address within `SECRET_SPAN` before it must wait; people mistype twice.
+pub const SECRET_TRIES_MAX: u32 = 5;
+
+/// The span in which wrong secrets are counted.
+pub const SECRET_SPAN: Millis = Millis::from_secs(60);
+
+/// Addresses whose wrong secrets are counted at a time.
+pub const SECRET_ADDRESSES_MAX: usize = 4096;
+
+/// Body of a request for a token: a form of a few fields.
+pub const TOKEN_REQUEST_BYTES_MAX: usize = 16 << 10;
+
+/// Hops of a forwarding header that are looked at, from the nearest.
+pub const FORWARD_HOPS_MAX: usize = 16;
+
+/// How long a TLS handshake may take; BMCs and firmware on slow links take two seconds.
+pub const TLS_HANDSHAKE_MAX: Millis = Millis::from_secs(10);
+
 /// TFTP read request (opcode, name, mode, options), RFC 2347 section 2 asks for 512; we accept some slack.
 pub const TFTP_REQUEST_BYTES_MAX: usize = 1024;
 

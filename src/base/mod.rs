@@ -1,5 +1,6 @@
 //! Floor 0: the vocabulary that every other room shares. Standard library only; pure.
 
+pub mod cidr;
 pub mod counter;
 pub mod digest;
 pub mod hostlist;
@@ -12,6 +13,7 @@ pub mod time;
 pub mod uuid;
 pub mod xname;
 
+pub use cidr::Cidr;
 pub use digest::Digest;
 pub use mac::Mac;
 pub use name::{BmcName, GroupName, NetworkName, NodeName, ProfileName};

@@ -1,31 +1,52 @@
 //! A small HTTP client: the command line is a client of the REST API like any other, over the Unix socket
-//! where no token is needed.
+//! where no token is needed, or over HTTPS with one.
 
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum::body::Bytes;
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
 
 use crate::api::problem::Problem;
 use crate::api::v1;
+use crate::transport::vault::certificate_path;
 
 /// How long the daemon may take for an answer. An import of 100,000 nodes takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Ports that a URL without one means.
+const PORTS: [(&str, u16); 2] = [("http", 8081), ("https", 8443)];
+
+/// Where systems keep the certificate authorities that they trust.
+const SYSTEM_ROOTS: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// Asks one daemon.
 pub(crate) struct Client(Target);
 
 enum Target {
     Unix(PathBuf),
-    /// `host:port`.
-    Tcp(String),
+    Tcp(Remote),
+}
+
+/// A daemon elsewhere.
+struct Remote {
+    host: String,
+    port: u16,
+    tls: Option<TlsConnector>,
+    token: Option<HeaderValue>,
 }
 
 impl Client {
@@ -33,13 +54,42 @@ impl Client {
         Client(Target::Unix(socket))
     }
 
-    pub(crate) fn tcp(url: &str) -> anyhow::Result<Client> {
-        let Some(host) = url.strip_prefix("http://") else {
-            bail!("--url: {url:?}: only http:// is known so far, for daemons with authentication off");
+    /// A daemon at a URL. `roots`: files of certificate authorities; those that are not there are left out.
+    ///
+    /// # Errors
+    /// The URL, the token or the files cannot be used.
+    pub(crate) fn remote(url: &str, token: Option<&str>, roots: &[PathBuf]) -> anyhow::Result<Client> {
+        let parsed = url.parse::<Uri>().with_context(|| format!("--url: {url:?}"))?;
+        let scheme = parsed.scheme_str().unwrap_or_default();
+        let port = PORTS.iter().find(|(name, _)| *name == scheme).map(|(_, port)| *port);
+        let (Some(port), Some(host)) = (port, parsed.host()) else {
+            bail!("--url: {url:?}: expected https://HOST[:PORT], or http://HOST[:PORT]");
         };
-        let host = host.trim_end_matches('/');
-        let host = if host.contains(':') { host.to_owned() } else { format!("{host}:8081") };
-        Ok(Client(Target::Tcp(host)))
+        if !matches!(parsed.path(), "" | "/") {
+            bail!("--url: {url:?}: only the head's address is wanted, without a path");
+        }
+        let token = token.map(|token| HeaderValue::from_str(&format!("Bearer {}", token.trim()))).transpose();
+        let mut token = token.ok().context("the token holds characters that no token has")?;
+        token.iter_mut().for_each(|token| token.set_sensitive(true));
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let near = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        if scheme == "http" && token.is_some() && !near {
+            eprintln!(
+                "muster: the token crosses the network where everybody can read it; use https://{host}"
+            );
+        }
+        let tls = if scheme == "https" { Some(connector(roots)?) } else { None };
+        Ok(Client(Target::Tcp(Remote { host, port: parsed.port_u16().unwrap_or(port), tls, token })))
+    }
+
+    /// The text at a path outside of the API.
+    pub(crate) fn fetch(&self, path: &str) -> anyhow::Result<String> {
+        let (status, body) = self.ask(Method::GET, path, Vec::new(), "")?;
+        if status.is_success() {
+            Ok(String::from_utf8_lossy(&body).into_owned())
+        } else {
+            Err(refusal(status, &body))
+        }
     }
 
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
@@ -90,22 +140,34 @@ impl Client {
         body: Vec<u8>,
         kind: &str,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
-        let request = Request::builder()
+        self.ask(method, &format!("{}{path}", v1::PREFIX), body, kind)
+    }
+
+    fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        kind: &str,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let mut request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", v1::PREFIX))
-            .header(header::HOST, "muster")
+            .uri(path)
             .header(header::CONTENT_TYPE, kind)
             .body(Full::new(Bytes::from(body)))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let exchange = async {
             match &self.0 {
                 Target::Unix(path) => {
+                    request.headers_mut().insert(header::HOST, HeaderValue::from_static("muster"));
                     let stream = tokio::net::UnixStream::connect(path).await;
                     exchange(stream.with_context(|| no_daemon(path))?, request).await
                 }
-                Target::Tcp(host) => {
-                    let stream = tokio::net::TcpStream::connect(host).await;
-                    exchange(stream.with_context(|| format!("cannot reach {host}"))?, request).await
+                Target::Tcp(remote) => {
+                    let headers = request.headers_mut();
+                    headers.insert(header::HOST, HeaderValue::from_str(&remote.authority())?);
+                    headers.extend(remote.token.clone().map(|token| (header::AUTHORIZATION, token)));
+                    remote.exchange(request).await
                 }
             }
         };
@@ -114,7 +176,53 @@ impl Client {
     }
 }
 
-fn no_daemon(socket: &std::path::Path) -> String {
+impl Remote {
+    fn authority(&self) -> String {
+        let Remote { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)> {
+        let stream = tokio::net::TcpStream::connect((self.host.as_str(), self.port)).await;
+        let stream = stream.with_context(|| format!("cannot reach {}", self.authority()))?;
+        let Some(tls) = &self.tls else { return exchange(stream, request).await };
+        let name = ServerName::try_from(self.host.clone())?;
+        let stream = tls.connect(name, stream).await.with_context(|| {
+            format!(
+                "no TLS with {}. Does its certificate come from an authority that is known here? \
+                 (muster ca on the head prints its root, for --cacert)",
+                self.authority()
+            )
+        })?;
+        exchange(stream, request).await
+    }
+}
+
+/// Trusts the authorities of these files, or, if there are none, those of the system.
+fn connector(files: &[PathBuf]) -> anyhow::Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    for file in files {
+        let certificates = CertificateDer::pem_file_iter(file)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| anyhow::anyhow!("--cacert {}: {error}", file.display()))?;
+        let (added, _) = roots.add_parsable_certificates(certificates);
+        anyhow::ensure!(added > 0, "--cacert {}: holds no certificate", file.display());
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
+}
+
+/// Files of the authorities that the system trusts, and the head's own where this is the head.
+pub(crate) fn known_roots(data_dir: &Path) -> Vec<PathBuf> {
+    let system = SYSTEM_ROOTS.iter().map(PathBuf::from).find(|path| path.exists());
+    let own = certificate_path(data_dir);
+    // A data directory that may not be entered is somebody else's, and no failure.
+    let own = std::fs::File::open(&own).is_ok().then_some(own);
+    system.into_iter().chain(own).collect()
+}
+
+fn no_daemon(socket: &Path) -> String {
     let socket = socket.display();
     format!(
         "no daemon answers at {socket}. Is it running (muster serve)? Are you root or in the group muster? \
@@ -154,6 +262,9 @@ fn refusal(status: StatusCode, body: &Bytes) -> anyhow::Error {
     let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
         return anyhow::anyhow!("the daemon refuses: {status}");
     };
+    if status == StatusCode::UNAUTHORIZED {
+        return anyhow::anyhow!("{} (--token, or MUSTER_TOKEN)", problem.detail);
+    }
     let lines: Vec<String> = problem
         .problems
         .iter()

@@ -3,6 +3,7 @@
 mod boot;
 mod check;
 mod client;
+mod env;
 mod explain;
 mod groups;
 mod inventory;
@@ -12,6 +13,7 @@ mod profiles;
 mod replay;
 mod serve;
 mod table;
+mod token;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -68,9 +70,15 @@ pub(crate) struct Global {
     /// The daemon's Unix socket, if it is not DATA_DIR/muster.sock
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) socket: Option<PathBuf>,
-    /// A daemon elsewhere, such as http://172.16.0.254:8081
+    /// A daemon elsewhere, such as https://172.16.0.254:8443
     #[arg(long, global = true, value_name = "URL", conflicts_with = "socket")]
     pub(crate) url: Option<String>,
+    /// The token for a daemon elsewhere (muster token issue); better in MUSTER_TOKEN, where ps does not show it
+    #[arg(long, global = true, value_name = "TOKEN", env = "MUSTER_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Certificate authority of a daemon elsewhere (muster ca); else what the system trusts
+    #[arg(long, global = true, value_name = "FILE", env = "MUSTER_CACERT")]
+    pub(crate) cacert: Option<PathBuf>,
     /// Print the API's JSON instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -99,6 +107,10 @@ enum Command {
     Explain(explain::Explain),
     Replay(replay::Replay),
     Status(observed::Status),
+    #[command(subcommand)]
+    Token(token::Token),
+    Env(env::Env),
+    Ca(env::Ca),
     Completions(Completions),
 }
 
@@ -153,12 +165,21 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Lease(command) => command.run(&client(&global)?, &global),
         Command::Discover(command) => command.run(&client(&global)?, &global),
         Command::Status(command) => command.run(&client(&global)?, &global),
+        Command::Token(command) => command.run(&client(&global)?, &global),
+        Command::Env(command) => command.run(&client(&global)?, &global),
+        Command::Ca(command) => command.run(&client(&global)?),
     }
 }
 
 fn client(global: &Global) -> anyhow::Result<Client> {
     match &global.url {
-        Some(url) => Client::tcp(url),
+        Some(url) => {
+            let roots = match &global.cacert {
+                Some(file) => vec![file.clone()],
+                None => client::known_roots(&global.data_dir),
+            };
+            Client::remote(url, global.token.as_deref(), &roots)
+        }
         None => Ok(Client::unix(serve::socket(global))),
     }
 }

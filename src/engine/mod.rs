@@ -13,3 +13,4 @@ pub mod image;
 pub mod inventory;
 pub mod replay;
 pub mod tftp;
+pub mod token;

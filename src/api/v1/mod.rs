@@ -8,7 +8,7 @@ mod inventory;
 mod nodes;
 pub mod observed;
 mod profiles;
-mod query;
+pub(crate) mod query;
 pub mod types;
 
 use axum::Router;

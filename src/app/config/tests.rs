@@ -1,5 +1,5 @@
 use crate::app::config::Config;
-use crate::model::{DhcpMode, UnknownPolicy};
+use crate::model::{DhcpMode, Role, UnknownPolicy};
 
 fn problems(text: &str) -> Vec<String> {
     Config::parse(text).unwrap_err().iter().map(ToString::to_string).collect()
@@ -40,6 +40,46 @@ fn the_documented_skeleton_is_read() {
     assert_eq!((network.dhcp, network.lease.as_secs()), (DhcpMode::Proxy, 7200));
     assert_eq!(network.unknown, UnknownPolicy::Boot("rescue".parse().unwrap()));
     assert!(config.tftp.listen.is_empty());
+}
+
+#[test]
+fn the_door_is_configured_key_by_key() {
+    let config = Config::parse(
+        r#"
+        [http]
+        trusted_proxies = ["192.0.2.1", "10.0.0.0/8"]
+        [https]
+        certificate = "/etc/own.crt"
+        key = "/etc/own.key"
+        names = ["Head.example", "192.0.2.254"]
+        [auth]
+        open_token = "viewer"
+        jwks = "/etc/jwks.json"
+        jwks_role = "operator"
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.trusted_proxies.len(), 2);
+    assert_eq!(config.tls.files, Some(("/etc/own.crt".into(), "/etc/own.key".into())));
+    assert!(config.tls.names.contains("head.example"));
+    assert_eq!(config.tokens.open, Some(Role::Viewer));
+    assert_eq!(config.tokens.jwks_role, Role::Operator);
+    assert_eq!(Config::default().tokens.open, None);
+}
+
+#[test]
+fn mistakes_at_the_door_are_named() {
+    for (text, wanted) in [
+        ("[https]\nkey = \"/a\"", "https.certificate: is missing"),
+        ("[https]\ncertificate = \"/a\"", "https.key: is missing"),
+        ("[https]\nnames = [\"a b\"]", "neither a DNS name nor an address"),
+        ("[http]\ntrusted_proxies = [\"proxy\"]", "http.trusted_proxies: \"proxy\": expected an address"),
+        ("[auth]\nopen_token = \"all\"", "auth.open_token: \"all\": is none of none"),
+        ("[auth]\njwks_role = \"root\"", "auth.jwks_role: \"root\": is none of viewer"),
+    ] {
+        let problems = problems(text);
+        assert!(problems.len() == 1 && problems[0].contains(wanted), "{text}: {problems:?}");
+    }
 }
 
 #[test]

@@ -15,10 +15,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use crate::base::counter::Counter;
-use crate::base::limits::HTTP_CONNECTIONS_MAX;
+use crate::base::limits::{HTTP_CONNECTIONS_MAX, TLS_HANDSHAKE_MAX};
 use crate::transport::tasks::Tasks;
 
 /// How long a client may take for the head of a request; also how long an idle connection stays open.
@@ -26,6 +27,9 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long requests under way may go on after the daemon was asked to stop.
 const END_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_millis(TLS_HANDSHAKE_MAX.0);
 
 /// Connections waiting to be accepted: a power-on storm of thousands connects within a second.
 const BACKLOG: u32 = 4096;
@@ -37,6 +41,7 @@ pub enum Peer {
     Local,
     Tcp {
         remote: SocketAddr,
+        /// Where the head serves plain HTTP, by the address that the peer came to.
         local: SocketAddr,
     },
 }
@@ -48,6 +53,8 @@ pub struct HttpCounters {
     pub requests: Counter,
     /// Connections that ended in the middle of something.
     pub broken: Counter,
+    /// TLS handshakes that failed: mostly clients that do not know our authority.
+    pub handshakes_failed: Counter,
 }
 
 /// One server: a router behind any number of listeners.
@@ -150,6 +157,63 @@ impl Http {
                 }
                 Err(error) => pause_after(&error).await,
             }
+        }
+    }
+
+    /// Opens a TCP listener and serves it over TLS. `plain` is the port by which the same peers reach plain
+    /// HTTP: boot scripts must not name this one.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub fn listen_tls(
+        &self,
+        address: SocketAddr,
+        acceptor: TlsAcceptor,
+        plain: u16,
+        tasks: &Tasks,
+    ) -> Result<SocketAddr, ListenError> {
+        let fail = |source| ListenError::Tcp { address, source };
+        let listener = bind(address).map_err(fail)?;
+        let bound = listener.local_addr().map_err(fail)?;
+        let (server, inner) = (self.clone(), tasks.clone());
+        tasks.spawn("https", async move { server.accept_tls(listener, acceptor, plain, &inner).await });
+        Ok(bound)
+    }
+
+    async fn accept_tls(&self, listener: TcpListener, acceptor: TlsAcceptor, plain: u16, tasks: &Tasks) {
+        loop {
+            let Some(permit) = self.permit(tasks).await else { return };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = tasks.stopping() => return,
+            };
+            let (stream, remote) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    pause_after(&error).await;
+                    continue;
+                }
+            };
+            let _ = stream.set_nodelay(true); // an optimisation; the connection works without
+            let Ok(mut local) = stream.local_addr() else { continue };
+            local.set_port(plain);
+            let (server, acceptor, inner) = (self.clone(), acceptor.clone(), tasks.clone());
+            // In a task of its own: a client that says nothing must not keep others from the door.
+            tasks.spawn("https-handshake", async move {
+                let handshake = tokio::time::timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream));
+                let shaken = tokio::select! {
+                    shaken = handshake => shaken,
+                    () = inner.stopping() => return,
+                };
+                match shaken {
+                    Ok(Ok(stream)) => server.serve(stream, Peer::Tcp { remote, local }, permit, &inner),
+                    Ok(Err(error)) => {
+                        server.counters.handshakes_failed.raise();
+                        tracing::debug!(%remote, %error, "TLS handshake failed");
+                    }
+                    Err(_) => server.counters.handshakes_failed.raise(),
+                }
+            });
         }
     }
 

@@ -1,0 +1,133 @@
+//! The door of the APIs: who calls, what a path needs, and where callers get tokens.
+//!
+//! One middleware stands before every route on every listener. Over the Unix socket everybody is administrator:
+//! the operating system checked. Over TCP, `table` says what a method and path need.
+
+mod endpoints;
+pub mod forwarded;
+mod guard;
+pub mod records;
+pub mod table;
+mod tokens;
+pub mod types;
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::routing::{any, delete, get};
+
+use crate::api::context::Context;
+use crate::api::problem::{Problem, in_our_form};
+use crate::api::v1;
+use crate::base::limits::TOKEN_REQUEST_BYTES_MAX;
+use crate::base::{Cidr, Millis, Timestamp};
+use crate::engine::token::{Algorithm, Claims, Throttle, Trust};
+use crate::model::Role;
+use crate::transport::vault::{Vault, VaultError, random_name};
+
+/// Who calls. Attached to each request as an extension.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// `root` over the Unix socket, the token's subject with a token, empty without one.
+    pub subject: String,
+    /// None: nobody that we know, on a path that is open.
+    pub role: Option<Role>,
+}
+
+/// What the configuration says about the door.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// False: authentication is off, and everybody is administrator.
+    pub closed: bool,
+    /// Whose forwarding headers count.
+    pub proxies: Vec<Cidr>,
+    /// The role of the token that `/token` gives to everybody; none: it gives none.
+    pub open_token: Option<Role>,
+    /// Our own URL, as tokens name it.
+    pub issuer: String,
+    /// The cluster, as tokens name it.
+    pub cluster: String,
+}
+
+/// The door: cheap to clone.
+#[derive(Clone)]
+pub struct Door(Arc<Inner>);
+
+struct Inner {
+    context: Context,
+    vault: Arc<Vault>,
+    trust: Trust,
+    policy: Policy,
+    // A mutex, because a count of wrong secrets needs no task; never held across an await.
+    throttle: Mutex<Throttle>,
+}
+
+/// A token to be made.
+pub(crate) struct Order {
+    pub(crate) subject: String,
+    pub(crate) role: Role,
+    pub(crate) life: Millis,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) client: Option<String>,
+}
+
+impl Door {
+    /// `foreign`: other issuers' keys besides our own.
+    #[must_use]
+    pub fn new(context: Context, vault: Arc<Vault>, trust: Trust, policy: Policy) -> Door {
+        Door(Arc::new(Inner { context, vault, trust, policy, throttle: Mutex::default() }))
+    }
+
+    /// Puts the door before these routes, and adds its own.
+    pub fn before(&self, routes: Router) -> Router {
+        routes.merge(self.routes()).layer(from_fn_with_state(self.clone(), guard::guard))
+    }
+
+    fn routes(&self) -> Router {
+        let own = Router::new()
+            .route("/tokens", get(tokens::list).post(tokens::issue))
+            .route("/tokens/{id}", delete(tokens::revoke))
+            .route("/token-clients", get(tokens::clients).post(tokens::add_client))
+            .route("/token-clients/{id}", delete(tokens::remove_client))
+            .method_not_allowed_fallback(tokens::wrong_method)
+            .layer(map_response(in_our_form));
+        Router::new()
+            .route("/token", any(endpoints::token))
+            .route("/oauth2/token", any(endpoints::oauth))
+            .route("/oauth/token", any(endpoints::oauth))
+            .route("/keys", get(endpoints::keys))
+            .route("/.well-known/jwks.json", get(endpoints::keys))
+            .route("/.well-known/openid-configuration", get(endpoints::discovery))
+            .route("/ca.crt", get(endpoints::root))
+            .merge(Router::new().nest(v1::PREFIX, own))
+            .layer(DefaultBodyLimit::max(TOKEN_REQUEST_BYTES_MAX))
+            .with_state(self.clone())
+    }
+
+    /// Makes a token.
+    pub(crate) fn issue(&self, order: Order, now: Timestamp) -> Result<(Claims, String), Problem> {
+        let failed = |error: VaultError| {
+            tracing::error!(%error, "a token could not be made");
+            Problem::new(
+                axum::http::StatusCode::INTERNAL_SERVER_ERROR,
+                "the token could not be made; see the log",
+            )
+        };
+        let Order { subject, role, life, algorithm, client } = order;
+        let policy = &self.0.policy;
+        let claims = Claims {
+            issuer: policy.issuer.clone(),
+            cluster: policy.cluster.clone(),
+            subject,
+            role,
+            issued: now,
+            life,
+            id: random_name().map_err(failed)?,
+            client,
+        };
+        let token = self.0.vault.sign(algorithm, &claims).map_err(failed)?;
+        Ok((claims, token))
+    }
+}

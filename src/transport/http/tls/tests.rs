@@ -1,0 +1,138 @@
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Extension;
+use axum::routing::get;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::transport::clock::now;
+use crate::transport::http::tls::{Certificates, TlsError, acceptor};
+use crate::transport::http::{Http, Peer};
+use crate::transport::tasks::Tasks;
+use crate::transport::vault::{Leaf, Vault};
+
+struct Server {
+    vault: Vault,
+    certificates: Arc<Certificates>,
+    http: Http,
+    address: SocketAddr,
+    tasks: Tasks,
+    folder: tempfile::TempDir,
+}
+
+async fn peer(Extension(peer): Extension<Peer>) -> String {
+    format!("{:?}", peer.head().unwrap())
+}
+
+impl Server {
+    fn start() -> Server {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(folder.path(), now()).unwrap();
+        let certificates = Arc::new(Certificates::default());
+        let (http, tasks) = (Http::new(Router::new().route("/", get(peer))), Tasks::new());
+        let acceptor = acceptor(Arc::clone(&certificates)).unwrap();
+        let address = http.listen_tls(([127, 0, 0, 1], 0).into(), acceptor, 8081, &tasks).unwrap();
+        Server { vault, certificates, http, address, tasks, folder }
+    }
+
+    fn leaf(&self) -> Leaf {
+        let names: BTreeSet<String> = ["head.example", "127.0.0.1"].map(str::to_owned).into();
+        self.vault.authority.issue(&names, now()).unwrap()
+    }
+
+    /// A client that trusts this server's authority and asks for `name`.
+    async fn connect(&self, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.vault.authority.pem().as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let connector =
+            TlsConnector::from(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()));
+        let stream = TcpStream::connect(self.address).await?;
+        connector.connect(ServerName::try_from(name.to_owned()).unwrap(), stream).await
+    }
+}
+
+fn shown(stream: &TlsStream<TcpStream>) -> Vec<u8> {
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+async fn ask(stream: &mut TlsStream<TcpStream>) -> String {
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: head\r\n\r\n").await.unwrap();
+    let mut buffer = vec![0; 4096];
+    let count = stream.read(&mut buffer).await.unwrap();
+    String::from_utf8_lossy(&buffer[..count]).into_owned()
+}
+
+#[tokio::test]
+async fn a_swapped_certificate_holds_for_new_connections_and_disturbs_no_old_one() {
+    let server = Server::start();
+    let (first, second) = (server.leaf(), server.leaf());
+    server.certificates.put_leaf(&first).unwrap();
+    let mut old = server.connect("head.example").await.unwrap();
+    assert_eq!(shown(&old), first.certificate);
+    assert!(ask(&mut old).await.starts_with("HTTP/1.1 200"));
+    server.certificates.put_leaf(&second).unwrap();
+    let mut new = server.connect("127.0.0.1").await.unwrap();
+    assert_eq!(shown(&new), second.certificate);
+    // Boot scripts must name the port of plain HTTP.
+    assert!(ask(&mut new).await.contains("(127.0.0.1, 8081)"));
+    assert!(ask(&mut old).await.starts_with("HTTP/1.1 200"));
+    server.tasks.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_in_the_certificate_is_refused_by_the_client() {
+    let server = Server::start();
+    server.certificates.put_leaf(&server.leaf()).unwrap();
+    assert!(server.connect("other.example").await.is_err());
+    assert!(server.connect("127.0.0.2").await.is_err());
+    server.tasks.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_or_nonsense_keeps_nobody_out() {
+    let server = Server::start();
+    server.certificates.put_leaf(&server.leaf()).unwrap();
+    let _silent = TcpStream::connect(server.address).await.unwrap();
+    let mut rude = TcpStream::connect(server.address).await.unwrap();
+    rude.write_all(b"GET / HTTP/1.1\r\nHost: head\r\n\r\n").await.unwrap();
+    let mut rest = Vec::new();
+    let _ = rude.read_to_end(&mut rest).await;
+    assert!(!rest.starts_with(b"HTTP"), "no plain HTTP here");
+    let mut honest = server.connect("head.example").await.unwrap();
+    assert!(ask(&mut honest).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(server.http.counters.handshakes_failed.value(), 1);
+    server.tasks.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn files_that_do_not_fit_are_refused_and_the_old_certificate_stays() {
+    let server = Server::start();
+    let good = server.leaf();
+    server.certificates.put_leaf(&good).unwrap();
+    let path = |name: &str| server.folder.path().join(name);
+    let other = server.folder.path().join("keys/ca.pem");
+    std::fs::write(path("none.pem"), "").unwrap();
+    let root = server.folder.path().join("ca.crt");
+    let put =
+        |certificate: &str, key: &std::path::Path| server.certificates.put_files(&path(certificate), key);
+    assert!(matches!(put("absent.pem", &other), Err(TlsError::File { .. })));
+    assert!(matches!(put("none.pem", &other), Err(TlsError::Empty(_))));
+    let alien = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    std::fs::write(path("alien.pem"), alien).unwrap();
+    assert!(matches!(put("ca.crt", &path("alien.pem")), Err(TlsError::Pair(_))));
+    assert_eq!(shown(&server.connect("head.example").await.unwrap()), good.certificate);
+    assert!(server.certificates.put_files(&root, &other).is_ok(), "a pair of files is taken");
+    server.tasks.stop(Duration::from_secs(5)).await;
+}
