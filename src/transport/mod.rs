@@ -10,3 +10,4 @@ pub mod loaders;
 pub mod notify;
 pub mod tasks;
 pub mod tftp;
+pub mod webhook;

@@ -15,18 +15,40 @@ use crate::api::problem::Problem;
 /// # Errors
 /// Status 500, as SMD answers: the body is no JSON, or a value has the wrong type.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &Bytes, keys: &[&str]) -> Result<T, Problem> {
+    read(bytes, |value| canonical(value, keys))
+}
+
+/// The same for bodies that carry what is not ours to read: fields that are `foreign` come through as they are.
+///
+/// # Errors
+/// As `decode`.
+pub(crate) fn decode_around<T: DeserializeOwned>(
+    bytes: &Bytes,
+    keys: &[&str],
+    foreign: fn(&str) -> bool,
+) -> Result<T, Problem> {
+    read(bytes, |value| canonical_around(value, keys, foreign))
+}
+
+fn read<T: DeserializeOwned>(bytes: &Bytes, tidy: impl FnOnce(Value) -> Value) -> Result<T, Problem> {
     let wrong = |error: &dyn std::fmt::Display| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("error decoding JSON {error}"))
     };
     let value: Value = serde_json::from_slice(bytes).map_err(|error| wrong(&error))?;
-    serde_path_to_error::deserialize(canonical(value, keys)).map_err(|error| wrong(&error))
+    serde_path_to_error::deserialize(tidy(value)).map_err(|error| wrong(&error))
 }
 
 /// The value with known keys in their canonical spelling and without nulls in objects. Of keys that differ
 /// only in case, the last counts.
 pub(crate) fn canonical(value: Value, keys: &[&str]) -> Value {
+    canonical_around(value, keys, |_| false)
+}
+
+fn canonical_around(value: Value, keys: &[&str], foreign: fn(&str) -> bool) -> Value {
     match value {
-        Value::Array(items) => Value::Array(items.into_iter().map(|item| canonical(item, keys)).collect()),
+        Value::Array(items) => {
+            Value::Array(items.into_iter().map(|item| canonical_around(item, keys, foreign)).collect())
+        }
         Value::Object(fields) => {
             let mut out = Map::new();
             for (key, field) in fields {
@@ -35,7 +57,8 @@ pub(crate) fn canonical(value: Value, keys: &[&str]) -> Value {
                 if field.is_null() {
                     continue;
                 }
-                out.insert(key, canonical(field, keys));
+                let field = if foreign(&key) { field } else { canonical_around(field, keys, foreign) };
+                out.insert(key, field);
             }
             Value::Object(out)
         }
@@ -83,15 +106,24 @@ fn located(uri: Option<&String>, mut response: Response) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Bytes;
     use serde_json::json;
 
-    use crate::api::openchami::go::canonical;
+    use crate::api::openchami::go::{canonical, decode_around};
 
     #[test]
     fn keys_are_found_in_any_case_and_nulls_are_absent() {
         let given = json!({"id": "a", "MacRequired": true, "x": null, "List": [{"Id": "b", "own": 1}]});
         let wanted = json!({"ID": "a", "MACRequired": true, "List": [{"ID": "b", "own": 1}]});
         assert_eq!(canonical(given, &["ID", "MACRequired"]), wanted);
+    }
+
+    #[test]
+    fn what_is_foreign_comes_through_untouched() {
+        let body = Bytes::from_static(br#"{"nodeinfo":{"id":"a","none":null},"id":"b"}"#);
+        let read: serde_json::Value =
+            decode_around(&body, &["ID", "NodeInfo"], |key| key == "NodeInfo").unwrap();
+        assert_eq!(read, json!({"NodeInfo": {"id": "a", "none": null}, "ID": "b"}));
     }
 
     #[test]

@@ -10,9 +10,13 @@ mod groups;
 mod interfaces;
 mod locks;
 mod maps;
+pub mod notify;
 mod partitions;
 mod patches;
 pub(crate) mod port;
+mod reservations;
+mod service;
+mod subscriptions;
 mod values;
 
 use axum::Router;
@@ -38,6 +42,10 @@ pub fn router(api: &OpenChami) -> Router {
         .merge(component_routes())
         .merge(inventory_routes())
         .merge(group_routes())
+        .merge(service::routes())
+        .merge(maps::routes())
+        .merge(locks::routes())
+        .merge(subscriptions::routes())
         .layer(DefaultBodyLimit::max(IMPORT_BYTES_MAX));
     let routes = finish(routes).with_state(api.clone());
     Router::new().nest(PREFIX, routes.clone()).nest("/apis/smd/hsm/v2", routes)
