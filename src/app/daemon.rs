@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use tokio::sync::watch;
 
 use crate::api::context::{Context, Turn};
+use crate::api::openchami::smd;
 use crate::api::problem::Problem;
 use crate::api::v1;
 use crate::app::config::{Auth, Config};
@@ -31,6 +32,7 @@ use crate::transport::loaders::Loaders;
 use crate::transport::notify;
 use crate::transport::tasks::Tasks;
 use crate::transport::tftp::{Tftp, VirtualRequest};
+use crate::transport::webhook::{Manners, Webhooks};
 
 /// How long tasks may take to end.
 const STOP_GRACE: Duration = Duration::from_secs(8);
@@ -136,6 +138,8 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         started: now(),
         turn: Turn::default(),
     };
+    let webhooks = Webhooks::start(Manners::default(), tasks).context("webhooks")?;
+    smd::notify::start(&context, webhooks, tasks);
     let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
     report_loaders(&loaders);
     start_tftp(config, &cell, &loaders, tasks)?;

@@ -7,10 +7,13 @@ pub(crate) mod endpoint;
 mod filter;
 pub(crate) mod group;
 mod groups;
+mod hardware;
+mod history;
 mod interfaces;
 mod locks;
 mod maps;
 pub mod notify;
+mod part;
 mod partitions;
 mod patches;
 pub(crate) mod port;
@@ -45,6 +48,7 @@ pub fn router(api: &OpenChami) -> Router {
         .merge(service::routes())
         .merge(maps::routes())
         .merge(locks::routes())
+        .merge(hardware::routes())
         .merge(subscriptions::routes())
         .layer(DefaultBodyLimit::max(IMPORT_BYTES_MAX));
     let routes = finish(routes).with_state(api.clone());
