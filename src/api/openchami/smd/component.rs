@@ -307,6 +307,7 @@ pub(crate) fn remove(draft: &mut Draft<'_>, xname: &Xname) -> bool {
     if find(draft, xname).is_none() {
         return false;
     }
+    crate::api::openchami::smd::reservations::end(draft, xname);
     if let Some(node) = draft.node(xname) {
         port::release(draft, xname);
         crate::api::openchami::smd::group::keep_waiting(draft, xname, &node.groups);

@@ -169,14 +169,12 @@ pub(crate) struct Found {
 /// # Errors
 /// Something is no place; the text says which.
 pub(crate) fn decode(bytes: &Bytes) -> Result<Vec<Found>, Problem> {
-    #[derive(Deserialize, Default)]
-    #[serde(default)]
-    struct Posted {
-        #[serde(rename = "Hardware")]
-        hardware: Option<Vec<Value>>,
-    }
-    let posted: Posted = go::decode_around(bytes, &KEYS, is_info)?;
-    let list = posted.hardware.ok_or_else(|| Problem::bad_request("Missing Hardware"))?;
+    let mut posted: Map<String, Value> = go::decode_around(bytes, &KEYS, is_info)?;
+    let list = match posted.remove("Hardware") {
+        Some(Value::Array(list)) => list,
+        Some(_) => return Err(undecodable("Hardware", "expected a list")),
+        None => return Err(Problem::bad_request("Missing Hardware")),
+    };
     // Nesting is bounded by the JSON reader's depth, the number by the length of the body.
     let mut pending: Vec<(String, Value)> =
         list.into_iter().enumerate().map(|(index, value)| (format!("Hardware[{index}]"), value)).collect();
@@ -184,16 +182,19 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Vec<Found>, Problem> {
     let mut found = Vec::new();
     while let Some((at, mut value)) = pending.pop() {
         pending.extend(take_nested(&mut value, &at));
-        let posted: PostedPlace = serde_json::from_value(value).map_err(|error| {
-            let detail = format!("error decoding JSON {at}: {error}");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
-        })?;
+        let posted: PostedPlace =
+            serde_json::from_value(value).map_err(|error| undecodable(&at, &error.to_string()))?;
         found.push(check(posted).map_err(|problem| {
             let detail = format!("{at}: {}", problem.detail);
             Problem { detail, ..problem }
         })?);
     }
     Ok(found)
+}
+
+/// What SMD answers to JSON of the wrong form.
+fn undecodable(at: &str, why: &str) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("error decoding JSON {at}: {why}"))
 }
 
 /// Takes the lists of places below a place out of it.
