@@ -154,6 +154,7 @@ fn facts(before: &Inventory, after: &Inventory) -> BTreeMap<Fact, Vec<String>> {
             facts.entry(fact).or_default().push(new.id.clone());
         }
     }
+    facts.values_mut().for_each(|ids| ids.sort());
     facts
 }
 

@@ -200,8 +200,12 @@ fn undecodable(at: &str, why: &str) -> Problem {
 /// Takes the lists of places below a place out of it.
 fn take_nested(value: &mut Value, at: &str) -> Vec<(String, Value)> {
     let Some(fields) = value.as_object_mut() else { return Vec::new() };
-    let lists: Vec<String> =
-        kinds().map(plural).filter(|key| fields.get(key).is_some_and(Value::is_array)).collect();
+    let is_list = |key: &str| kinds().any(|kind| plural(kind) == key);
+    let lists: Vec<String> = fields
+        .iter()
+        .filter(|(key, value)| value.is_array() && is_list(key))
+        .map(|(key, _)| key.clone())
+        .collect();
     let mut nested = Vec::new();
     for key in lists {
         if let Some(Value::Array(items)) = fields.remove(&key) {
