@@ -138,7 +138,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         started: now(),
         turn: Turn::default(),
     };
-    let webhooks = Webhooks::start(Manners::default(), tasks).context("webhooks")?;
+    let webhooks = Webhooks::start(Manners::default(), tasks);
     smd::notify::start(&context, webhooks, tasks);
     let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
     report_loaders(&loaders);

@@ -103,33 +103,31 @@ pub struct Webhooks {
 }
 
 impl Webhooks {
-    /// Starts sending. Without the system's certificates only `http` targets can be reached, which is logged.
-    ///
-    /// # Errors
-    /// No HTTP client can be made.
-    pub fn start(manners: Manners, tasks: &Tasks) -> Result<Webhooks, reqwest::Error> {
-        let client = client(manners)?;
+    /// Starts sending. The system's certificates are read when there is a first message.
+    #[must_use]
+    pub fn start(manners: Manners, tasks: &Tasks) -> Webhooks {
         let (messages, queue) = mpsc::channel(WEBHOOK_QUEUE_MESSAGES);
         let counters = Arc::new(WebhookCounters::default());
-        let courier = Courier { client, manners, counters: Arc::clone(&counters) };
-        let (stop, spawner) = (tasks.token(), tasks.clone());
+        let (shared, stop, spawner) = (Arc::clone(&counters), tasks.token(), tasks.clone());
         tasks.spawn("webhooks", async move {
             tokio::select! {
-                () = sort(queue, &courier, &spawner) => {}
+                () = sort(queue, manners, shared, &spawner) => {}
                 () = stop.cancelled() => {}
             }
         });
-        Ok(Webhooks { messages, counters })
+        Webhooks { messages, counters }
     }
 
-    /// Sends a JSON document some time soon; never waits. A full queue drops it, which is counted.
-    pub fn send(&self, target: Target, json: Bytes) {
-        if self.messages.try_send((target, json)).is_err() {
-            self.counters.dropped.raise();
+    /// Sends a JSON document some time soon. Waits for the sorting task only, which waits for nobody; a target
+    /// whose queue is full loses it, which is counted.
+    pub async fn send(&self, target: Target, json: Bytes) {
+        if self.messages.send((target, json)).await.is_err() {
+            self.counters.dropped.raise(); // the daemon stops
         }
     }
 }
 
+/// Reads files. Without the system's certificates only `http` targets can be reached, which is logged.
 fn client(manners: Manners) -> Result<Client, reqwest::Error> {
     // An error means that somebody installed one before.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -142,7 +140,7 @@ fn client(manners: Manners) -> Result<Client, reqwest::Error> {
             .no_proxy()
     };
     builder().build().or_else(|error| {
-        tracing::warn!(%error, "no certificates: webhooks reach http targets only");
+        tracing::warn!(error = chain(&error), "no certificates: webhooks reach http targets only");
         builder().tls_certs_only([]).build()
     })
 }
@@ -155,9 +153,26 @@ struct Line {
 }
 
 /// Puts messages into the queues of their targets; owns those queues.
-async fn sort(mut queue: Receiver<(Target, Bytes)>, courier: &Courier, tasks: &Tasks) {
+async fn sort(
+    mut queue: Receiver<(Target, Bytes)>,
+    manners: Manners,
+    counters: Arc<WebhookCounters>,
+    tasks: &Tasks,
+) {
     let mut lines: HashMap<Target, Line> = HashMap::new();
+    let mut ready = None;
     while let Some((target, message)) = queue.recv().await {
+        if ready.is_none() {
+            let made = tokio::task::spawn_blocking(move || client(manners)).await;
+            ready = made.ok().and_then(|made| {
+                made.inspect_err(|error| tracing::error!(%error, "no HTTP client for webhooks")).ok()
+            });
+        }
+        let Some(client) = ready.clone() else {
+            counters.dropped.raise();
+            continue;
+        };
+        let courier = Courier { client, manners, counters: Arc::clone(&counters) };
         lines.retain(|_, line| !line.messages.is_closed()); // of targets that had nothing for long
         if !lines.contains_key(&target) && lines.len() >= WEBHOOK_TARGETS_MAX {
             courier.counters.dropped.raise();
@@ -233,7 +248,8 @@ impl Courier {
 
     async fn deliver(&self, target: &Target, message: &Bytes) -> Result<(), String> {
         let mut pause = self.manners.first_pause;
-        for attempt in 1.. {
+        let mut attempts_left = self.manners.attempts;
+        loop {
             let request = self.client.post(target.0.clone()).body(message.clone());
             let answer = request.header(header::CONTENT_TYPE, "application/json").send().await;
             let (reason, may_pass) = match answer {
@@ -242,13 +258,13 @@ impl Courier {
                 // Without its URL, which may hold secrets.
                 Err(error) => (chain(&error.without_url()), true),
             };
-            if !may_pass || attempt >= self.manners.attempts {
+            attempts_left = attempts_left.saturating_sub(1);
+            if !may_pass || attempts_left == 0 {
                 return Err(reason);
             }
             tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(4);
         }
-        Ok(()) // not reached: attempts end the loop
     }
 }
 

@@ -1,6 +1,7 @@
 //! SMD beside components: service values, node and power maps, locks and reservations, subscriptions with their
 //! notifications, hardware inventory. Shapes and texts are those of `openchami/smd` v2.
 
+mod daemon;
 mod hardware;
 mod locks;
 mod subscriptions;

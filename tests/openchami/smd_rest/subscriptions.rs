@@ -80,7 +80,7 @@ async fn subscriptions_are_kept_changed_and_removed() {
 }
 
 /// A receiver on loopback: what it got, in order. Its first answers are as told, then 200.
-async fn receiver(answers: &[u16]) -> (String, mpsc::Receiver<Value>) {
+pub(crate) async fn receiver(answers: &[u16]) -> (String, mpsc::Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/scn", listener.local_addr().unwrap());
     let (got, inbox) = mpsc::channel(64);
@@ -97,7 +97,7 @@ async fn receiver(answers: &[u16]) -> (String, mpsc::Receiver<Value>) {
     (url, inbox)
 }
 
-async fn next(inbox: &mut mpsc::Receiver<Value>) -> Value {
+pub(crate) async fn next(inbox: &mut mpsc::Receiver<Value>) -> Value {
     let mut got = tokio::time::timeout(Duration::from_secs(20), inbox.recv()).await.unwrap().unwrap();
     let time = got.as_object_mut().unwrap().remove("Timestamp").unwrap();
     assert!(time.as_str().unwrap().ends_with('Z'), "{time}");
@@ -107,7 +107,7 @@ async fn next(inbox: &mut mpsc::Receiver<Value>) -> Value {
 fn notified(head: &Head) -> (Webhooks, Tasks) {
     let tasks = Tasks::new();
     let quick = Manners { first_pause: Duration::from_millis(5), attempts: 3, ..Manners::default() };
-    let webhooks = Webhooks::start(quick, &tasks).unwrap();
+    let webhooks = Webhooks::start(quick, &tasks);
     notify::start(&head.context, webhooks.clone(), &tasks);
     (webhooks, tasks)
 }
@@ -193,15 +193,14 @@ async fn a_receiver_that_stumbles_is_asked_again_and_one_that_refuses_is_not() {
 #[tokio::test]
 async fn a_deaf_receiver_loses_messages_and_holds_up_nobody() {
     let tasks = Tasks::new();
-    let webhooks = Webhooks::start(Manners::default(), &tasks).unwrap();
+    let webhooks = Webhooks::start(Manners::default(), &tasks);
     // It takes connections and never answers.
     let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target: Target = format!("http://{}/", deaf.local_addr().unwrap()).parse().unwrap();
     let (url, mut inbox) = receiver(&[]).await;
     let sent = 3 * WEBHOOK_QUEUE_MESSAGES;
     for _ in 0..sent {
-        webhooks.send(target.clone(), Bytes::from_static(b"{}"));
-        tokio::task::yield_now().await;
+        webhooks.send(target.clone(), Bytes::from_static(b"{}")).await;
     }
     let all_but_one_queue = (sent - WEBHOOK_QUEUE_MESSAGES - 1) as u64;
     let dropped = async {
@@ -210,7 +209,32 @@ async fn a_deaf_receiver_loses_messages_and_holds_up_nobody() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), dropped).await.unwrap();
-    webhooks.send(url.parse().unwrap(), Bytes::from_static(br#"{"Timestamp":"Z"}"#));
+    webhooks.send(url.parse().unwrap(), Bytes::from_static(br#"{"Timestamp":"Z"}"#)).await;
     assert_eq!(next(&mut inbox).await, json!({}));
+    tasks.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_receiver_for_whom_nobody_vouches_gets_nothing() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.unwrap().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key);
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config.unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target: Target =
+        format!("https://localhost:{}/", listener.local_addr().unwrap().port()).parse().unwrap();
+    let tasks = Tasks::new();
+    let webhooks = Webhooks::start(Manners { attempts: 1, ..Manners::default() }, &tasks);
+    webhooks.send(target, Bytes::from_static(b"{}")).await;
+    let (stream, _) = listener.accept().await.unwrap();
+    assert!(acceptor.accept(stream).await.is_err(), "the handshake must fail");
+    let failed = async {
+        while webhooks.counters.failed.value() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), failed).await.unwrap();
     tasks.stop(Duration::from_secs(5)).await;
 }

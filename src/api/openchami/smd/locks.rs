@@ -361,3 +361,31 @@ fn report(api: &OpenChami, choice: &Choice, query: Query) -> Result<Response, Pr
     }
     Ok(go::answer(StatusCode::OK, &body))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::api::openchami::smd::component::Component;
+    use crate::api::openchami::smd::locks::{Act, Reason, obstacle};
+
+    #[test]
+    fn a_lock_changes_only_what_is_free_and_repaired() {
+        // Locked, disabled, reserved; what stands against locking and unlocking.
+        let table = [
+            ((false, false, false), None, Some(Reason::Unlocked)),
+            ((false, false, true), Some(Reason::Reserved), Some(Reason::Unlocked)),
+            ((false, true, false), Some(Reason::Disabled), Some(Reason::Unlocked)),
+            ((false, true, true), Some(Reason::Disabled), Some(Reason::Unlocked)),
+            ((true, false, false), Some(Reason::Locked), None),
+            ((true, false, true), Some(Reason::Locked), Some(Reason::Reserved)),
+            ((true, true, false), Some(Reason::Locked), Some(Reason::Disabled)),
+            ((true, true, true), Some(Reason::Locked), Some(Reason::Disabled)),
+        ];
+        for ((locked, reservation_disabled, is_reserved), to_lock, to_unlock) in table {
+            let component = Component { locked, reservation_disabled, ..Component::default() };
+            assert_eq!(obstacle(Act::Lock, &component, is_reserved), to_lock, "{component:?}");
+            assert_eq!(obstacle(Act::Unlock, &component, is_reserved), to_unlock, "{component:?}");
+            assert_eq!(obstacle(Act::Repair, &component, is_reserved), None);
+            assert_eq!(obstacle(Act::Disable, &component, is_reserved), None);
+        }
+    }
+}

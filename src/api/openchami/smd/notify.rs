@@ -42,7 +42,7 @@ async fn watch(context: &Context, webhooks: &Webhooks) {
             // Comparing a bulk change of 100,000 components takes a good part of a second.
             let told = tokio::task::spawn_blocking(move || notifications(&old, &new, now())).await;
             for (target, body) in told.unwrap_or_default() {
-                webhooks.send(target, body);
+                webhooks.send(target, body).await;
             }
         }
         before = after;

@@ -324,3 +324,49 @@ async fn check(State(api): State<OpenChami>, bytes: Bytes) -> Result<Response, P
     }
     Ok(go::answer(StatusCode::OK, &json!({"Success": standing, "Failure": tally.failures})))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::api::openchami::smd::component::Component;
+    use crate::api::openchami::smd::locks::Reason;
+    use crate::api::openchami::smd::reservations::{Reservation, key, obstacle};
+    use crate::base::{Millis, Timestamp, Xname};
+
+    #[test]
+    fn a_lock_keeps_services_away_and_lets_people_in() {
+        // Disabled, locked, reserved; what stands against a person and a service.
+        let table = [
+            ((false, false, false), Some(Reason::Unlocked), None),
+            ((false, false, true), Some(Reason::Unlocked), Some(Reason::Reserved)),
+            ((false, true, false), None, Some(Reason::Locked)),
+            ((false, true, true), Some(Reason::Reserved), Some(Reason::Locked)),
+            ((true, false, false), Some(Reason::Disabled), Some(Reason::Disabled)),
+            ((true, true, true), Some(Reason::Disabled), Some(Reason::Disabled)),
+        ];
+        for ((reservation_disabled, locked, is_reserved), person, service) in table {
+            let component = Component { reservation_disabled, locked, ..Component::default() };
+            assert_eq!(obstacle(&component, is_reserved, false), person, "{component:?}");
+            assert_eq!(obstacle(&component, is_reserved, true), service, "{component:?}");
+        }
+    }
+
+    #[test]
+    fn a_reservation_is_gone_in_the_moment_in_which_it_ends() {
+        let xname: Xname = "x0c0s0b0n0".parse().unwrap();
+        let minute = Millis::from_secs(60);
+        let short = Reservation::new(&xname, Timestamp(1000), Some(minute)).unwrap();
+        assert!(short.is_live(Timestamp(60_999)) && !short.is_live(Timestamp(61_000)));
+        assert_eq!(short.expires().unwrap(), "1970-01-01T00:01:01.000Z");
+        let long = Reservation::new(&xname, Timestamp(1000), None).unwrap();
+        assert!(long.is_live(Timestamp(u64::MAX)) && long.expires().is_none());
+    }
+
+    #[test]
+    fn keys_are_random_and_lower_case() {
+        let xname: Xname = "x0c0s0b0n0".parse().unwrap();
+        let (one, two) = (key(&xname, "rk").unwrap(), key(&xname, "rk").unwrap());
+        assert_ne!(one, two);
+        assert_eq!(one, one.to_ascii_lowercase());
+        assert_eq!((one.len(), one.as_bytes()[10 + 4 + 14]), (10 + 4 + 36, b'4'), "{one}");
+    }
+}
