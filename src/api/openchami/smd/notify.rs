@@ -192,3 +192,85 @@ fn changed(before: &Inventory, after: &Inventory) -> Vec<(Option<Component>, Com
     }
     changed
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use crate::api::openchami::draft::Draft;
+    use crate::api::openchami::smd::component::{self, Component};
+    use crate::api::openchami::smd::notify::{Fact, facts};
+    use crate::base::Xname;
+    use crate::model::{Inventory, Revision, Site, Snapshot};
+
+    /// Two nodes, a BMC, and a part that our model does not know.
+    const NAMES: [&str; 4] = ["x0c0s1b0n0", "x0c0s2b0n0", "x0c0s1b0", "x0c0s1b0n0p0"];
+
+    fn component() -> impl Strategy<Value = Component> {
+        let word = |words: &'static [&'static str]| prop::sample::select(words).prop_map(str::to_owned);
+        let role = word(&["Compute", "Storage"]);
+        let (id, state, status) = (word(&NAMES), word(&["On", "Off", "Ready"]), word(&["", "up"]));
+        (id, state, role, status, any::<bool>()).prop_map(|(id, state, role, software_status, enabled)| {
+            let kind = id.parse::<Xname>().unwrap().kind().unwrap().to_owned();
+            let role = if kind == "Node" { role } else { String::new() };
+            Component {
+                id,
+                kind,
+                state,
+                role,
+                software_status,
+                enabled: Some(enabled),
+                ..Component::default()
+            }
+        })
+    }
+
+    fn change(inventory: Inventory, puts: &[Component]) -> Inventory {
+        let snapshot = Snapshot::compile(Revision(1), Arc::new(Site::default()), Arc::new(inventory));
+        let mut draft = Draft::new(&snapshot);
+        for put in puts {
+            component::put(&mut draft, &put.id.parse().unwrap(), put).unwrap();
+        }
+        draft.next
+    }
+
+    /// The same by looking at every component.
+    fn slow_facts(before: &Inventory, after: &Inventory) -> BTreeMap<Fact, Vec<String>> {
+        let (old, mut facts) = (component::all(before), BTreeMap::<Fact, Vec<String>>::new());
+        for (xname, new) in component::all(after) {
+            let old = old.get(&xname);
+            let mut note = |fact: Fact| facts.entry(fact).or_default().push(new.id.clone());
+            if old.is_none_or(|old| old.enabled != new.enabled) {
+                note(Fact::Enabled(new.enabled.unwrap()));
+            }
+            if old.is_none_or(|old| old.state != new.state) {
+                note(Fact::State { state: new.state.clone(), flag: new.flag.clone() });
+            }
+            if !new.role.is_empty() && old.is_none_or(|old| old.role != new.role) {
+                note(Fact::Role(new.role.clone()));
+            }
+            if !new.software_status.is_empty()
+                && old.is_none_or(|old| old.software_status != new.software_status)
+            {
+                note(Fact::SoftwareStatus(new.software_status.clone()));
+            }
+        }
+        facts
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_passed_over_did_not_change(
+            first in prop::collection::vec(component(), 0..6),
+            second in prop::collection::vec(component(), 0..6),
+        ) {
+            let before = change(Inventory::default(), &first);
+            let after = change(before.clone(), &second);
+            prop_assert_eq!(facts(&before, &after), slow_facts(&before, &after));
+            prop_assert!(facts(&after, &after.clone()).is_empty());
+        }
+    }
+}
