@@ -11,6 +11,7 @@ use axum::body::Bytes;
 use tokio::sync::watch;
 
 use crate::api::context::{Context, Turn};
+use crate::api::openchami::smd;
 use crate::app::config::{Auth, Config};
 use crate::app::routes::{self, Parts};
 use crate::app::{door, https, publisher};
@@ -29,6 +30,7 @@ use crate::transport::notify;
 use crate::transport::tasks::Tasks;
 use crate::transport::tftp::{Tftp, VirtualRequest};
 use crate::transport::vault::Vault;
+use crate::transport::webhook::{Manners, Webhooks};
 
 /// How long tasks may take to end.
 const STOP_GRACE: Duration = Duration::from_secs(8);
@@ -138,6 +140,8 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         started: now(),
         turn: Turn::default(),
     };
+    let webhooks = Webhooks::start(Manners::default(), tasks);
+    smd::notify::start(&context, webhooks, tasks);
     let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
     report_loaders(&loaders);
     start_tftp(config, &cell, &loaders, tasks)?;

@@ -195,3 +195,24 @@ pub const DNS_CACHE_LIFE_MAX: Millis = Millis::from_secs(86_400);
 
 /// Longest memory of a foreign denial; RFC 2308 section 5 suggests one to three hours.
 pub const DNS_DENIAL_LIFE_MAX: Millis = Millis::from_secs(3600);
+
+/// Messages that wait for one webhook target. A bulk change makes a handful; a target that is this far behind
+/// reads the state anyway.
+pub const WEBHOOK_QUEUE_MESSAGES: usize = 256;
+
+/// Webhook targets that are served at a time, each with a task and a queue. Sites have a handful.
+pub const WEBHOOK_TARGETS_MAX: usize = 256;
+
+/// Subscriptions to state changes; every change is held against each of them.
+pub const SUBSCRIPTIONS_MAX: usize = 256;
+
+/// Components that one notification names: with 20 octets each it stays below 256 kB, which every HTTP server
+/// takes.
+pub const NOTIFIED_COMPONENTS_MAX: usize = 10_000;
+
+/// Events that are remembered about one place of the hardware inventory: a part that is changed every month fills
+/// it in five years.
+pub const HARDWARE_EVENTS_MAX: usize = 64;
+
+/// Length of a part's identifier: kind, maker, part and serial number.
+pub const FRU_ID_BYTES_MAX: usize = 512;

@@ -11,3 +11,4 @@ pub mod notify;
 pub mod tasks;
 pub mod tftp;
 pub mod vault;
+pub mod webhook;

@@ -3,3 +3,4 @@
 
 #[path = "../head/mod.rs"]
 mod head;
+mod smd_rest;

@@ -103,7 +103,7 @@ pub(crate) fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
 }
 
 /// The component of a node; None if it was deleted in SMD's eyes.
-fn of_node(node: &Node) -> Option<Component> {
+pub(crate) fn of_node(node: &Node) -> Option<Component> {
     let kept = note(&node.annotations)?;
     let arch = match node.arch {
         Some(Arch::X86_64 | Arch::X86) => "X86",
@@ -121,7 +121,8 @@ fn of_node(node: &Node) -> Option<Component> {
     })
 }
 
-fn of_bmc(bmc: &Bmc, xname: &Xname) -> Option<Component> {
+/// The component of a BMC; None if it was deleted in SMD's eyes.
+pub(crate) fn of_bmc(bmc: &Bmc, xname: &Xname) -> Option<Component> {
     let kind = xname.kind().unwrap_or("NodeBMC").to_owned();
     Some(Component { id: xname.to_string(), kind, ..note(&bmc.annotations)? })
 }
@@ -306,6 +307,7 @@ pub(crate) fn remove(draft: &mut Draft<'_>, xname: &Xname) -> bool {
     if find(draft, xname).is_none() {
         return false;
     }
+    crate::api::openchami::smd::reservations::end(draft, xname);
     if let Some(node) = draft.node(xname) {
         port::release(draft, xname);
         crate::api::openchami::smd::group::keep_waiting(draft, xname, &node.groups);

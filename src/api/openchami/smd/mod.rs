@@ -7,12 +7,19 @@ pub(crate) mod endpoint;
 mod filter;
 pub(crate) mod group;
 mod groups;
+mod hardware;
+mod history;
 mod interfaces;
 mod locks;
 mod maps;
+pub mod notify;
+mod part;
 mod partitions;
 mod patches;
 pub(crate) mod port;
+mod reservations;
+mod service;
+mod subscriptions;
 mod values;
 
 use axum::Router;
@@ -38,6 +45,11 @@ pub fn router(api: &OpenChami) -> Router {
         .merge(component_routes())
         .merge(inventory_routes())
         .merge(group_routes())
+        .merge(service::routes())
+        .merge(maps::routes())
+        .merge(locks::routes())
+        .merge(hardware::routes())
+        .merge(subscriptions::routes())
         .layer(DefaultBodyLimit::max(IMPORT_BYTES_MAX));
     let routes = finish(routes).with_state(api.clone());
     Router::new().nest(PREFIX, routes.clone()).nest("/apis/smd/hsm/v2", routes)
