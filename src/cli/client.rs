@@ -1,13 +1,15 @@
 //! A small HTTP client: the command line is a client of the REST API like any other, over the Unix socket
 //! where no token is needed.
 
+mod stream;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum::body::Bytes;
 use axum::http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::api::problem::Problem;
 use crate::api::v1;
+use crate::cli::progress::Metered;
 
 /// How long the daemon may take for an answer. An import of 100,000 nodes takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -78,6 +81,34 @@ impl Client {
         self.send(method, path, Vec::new(), "")
     }
 
+    /// Lines of an answer without an end, until `on_line` says false.
+    pub(crate) fn follow(
+        &self,
+        path: &str,
+        mut on_line: impl FnMut(&str) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let request = Request::builder()
+            .uri(format!("{}{path}", v1::PREFIX))
+            .header(header::HOST, "muster")
+            .header(header::ACCEPT, "text/event-stream")
+            .body(Metered::new(Bytes::new(), ""))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (status, body) = runtime.block_on(async {
+            match &self.0 {
+                Target::Unix(path) => {
+                    let stream = tokio::net::UnixStream::connect(path).await;
+                    stream::lines(stream.with_context(|| no_daemon(path))?, request, &mut on_line).await
+                }
+                Target::Tcp(host) => {
+                    let stream = tokio::net::TcpStream::connect(host).await;
+                    let stream = stream.with_context(|| format!("cannot reach {host}"))?;
+                    stream::lines(stream, request, &mut on_line).await
+                }
+            }
+        })?;
+        if status.is_success() { Ok(()) } else { Err(refusal(status, &body)) }
+    }
+
     fn send(&self, method: Method, path: &str, body: Vec<u8>, kind: &str) -> anyhow::Result<Bytes> {
         let (status, body) = self.exchange(method, path, body, kind)?;
         if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
@@ -95,7 +126,7 @@ impl Client {
             .uri(format!("{}{path}", v1::PREFIX))
             .header(header::HOST, "muster")
             .header(header::CONTENT_TYPE, kind)
-            .body(Full::new(Bytes::from(body)))?;
+            .body(Metered::new(Bytes::from(body), "planning"))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let exchange = async {
             match &self.0 {
@@ -122,7 +153,7 @@ fn no_daemon(socket: &std::path::Path) -> String {
     )
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)>
+async fn exchange<S>(stream: S, request: Request<Metered>) -> anyhow::Result<(StatusCode, Bytes)>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {

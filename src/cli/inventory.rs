@@ -115,6 +115,7 @@ pub(crate) fn print(report: &ReportBody) -> anyhow::Result<()> {
     if text.is_empty() {
         text.push_str("nothing to do\n");
     }
+    report.notes.iter().for_each(|note| text.push_str(&format!("note: {note}\n")));
     if report.dry_run {
         text.push_str("this was a dry run: nothing was changed\n");
     }
