@@ -121,9 +121,29 @@ impl Client {
         body: Vec<u8>,
         kind: &str,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
+        self.exchange_at(method, &format!("{}{path}", v1::PREFIX), body, kind)
+    }
+
+    /// A request to one of the interfaces of the replaced stack, by its whole path.
+    pub(crate) fn foreign(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
+        self.exchange_at(method, path, body, "application/json")
+    }
+
+    fn exchange_at(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        kind: &str,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
         let request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", v1::PREFIX))
+            .uri(path)
             .header(header::HOST, "muster")
             .header(header::CONTENT_TYPE, kind)
             .body(Metered::new(Bytes::from(body), "planning"))?;

@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn a_slip_of_the_finger_is_seen_through() {
         let names = ["nid001", "nid002", "nid010", "login", "compute"];
-        assert_eq!(near("nid01", names.into_iter()), ["nid001", "nid010"]);
+        assert_eq!(near("nid01", names.into_iter()), ["nid001", "nid010", "nid002"], "the nearest first");
         assert_eq!(near("LOIGN", names.into_iter()), ["login"]);
         assert!(near("storage", names.into_iter()).is_empty());
         assert!(near("", names.into_iter()).is_empty());

@@ -7,6 +7,7 @@ mod client;
 mod edit;
 mod events;
 mod explain;
+mod foreign;
 mod groups;
 mod hint;
 mod inventory;
@@ -56,11 +57,13 @@ struct Cli {
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The configuration
     #[arg(
         long,
         global = true,
+        hide_env_values = true,
         value_name = "FILE",
         env = "MUSTER_CONFIG",
         default_value = "/etc/muster/muster.toml"
@@ -70,6 +73,7 @@ pub(crate) struct Global {
     #[arg(
         long,
         global = true,
+        hide_env_values = true,
         value_name = "DIR",
         env = "MUSTER_DATA_DIR",
         default_value = "/var/lib/muster"

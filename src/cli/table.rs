@@ -38,6 +38,7 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     print(&json_text(value)?)
 }
 
+#[allow(dead_code, reason = "commands that only print a table use it")]
 /// Writes rows in aligned columns below a header. Nothing but a sentence if there are no rows.
 pub(crate) fn rows(header: &[&str], rows: &[Vec<String>], empty: &str) -> anyhow::Result<()> {
     print(&grid(header, rows, empty))
