@@ -95,10 +95,7 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (status, body) = runtime.block_on(async {
             match &self.0 {
-                Target::Unix(path) => {
-                    let stream = tokio::net::UnixStream::connect(path).await;
-                    stream::lines(stream.with_context(|| no_daemon(path))?, request, &mut on_line).await
-                }
+                Target::Unix(path) => stream::lines(connect_unix(path).await?, request, &mut on_line).await,
                 Target::Tcp(host) => {
                     let stream = tokio::net::TcpStream::connect(host).await;
                     let stream = stream.with_context(|| format!("cannot reach {host}"))?;
@@ -150,10 +147,7 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let exchange = async {
             match &self.0 {
-                Target::Unix(path) => {
-                    let stream = tokio::net::UnixStream::connect(path).await;
-                    exchange(stream.with_context(|| no_daemon(path))?, request).await
-                }
+                Target::Unix(path) => exchange(connect_unix(path).await?, request).await,
                 Target::Tcp(host) => {
                     let stream = tokio::net::TcpStream::connect(host).await;
                     exchange(stream.with_context(|| format!("cannot reach {host}"))?, request).await
@@ -165,12 +159,30 @@ impl Client {
     }
 }
 
-fn no_daemon(socket: &std::path::Path) -> String {
+/// What to look at when the socket leads to nobody.
+fn no_daemon(socket: &std::path::Path, error: &std::io::Error) -> String {
     let socket = socket.display();
-    format!(
-        "no daemon answers at {socket}. Is it running (muster serve)? Are you root or in the group muster? \
-         Is --data-dir right?"
-    )
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => format!(
+            "you may not use {socket}: be root, or a member of the group muster (usermod -aG muster $USER, and \
+             log in again)"
+        ),
+        std::io::ErrorKind::ConnectionRefused => {
+            format!("the daemon that made {socket} is gone: see journalctl -u muster, or run muster serve")
+        }
+        _ => format!(
+            "no daemon answers at {socket}. Is it running (muster serve)? Is --data-dir the daemon's (or \
+             --socket)? See systemctl status muster"
+        ),
+    }
+}
+
+async fn connect_unix(path: &std::path::Path) -> anyhow::Result<tokio::net::UnixStream> {
+    let stream = tokio::net::UnixStream::connect(path).await;
+    stream.map_err(|error| {
+        let text = no_daemon(path, &error);
+        anyhow::Error::from(error).context(text)
+    })
 }
 
 async fn exchange<S>(stream: S, request: Request<Metered>) -> anyhow::Result<(StatusCode, Bytes)>

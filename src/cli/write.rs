@@ -70,7 +70,10 @@ impl Writer<'_> {
             return self.told(&serde_json::from_slice(&report)?);
         }
         self.client.bare(Method::DELETE, path)?;
-        if self.global.json { Ok(()) } else { table::print(&format!("{what} removed\n")) }
+        if self.global.json {
+            return table::json(&serde_json::json!({ "removed": [what] }));
+        }
+        table::print(&format!("{what} removed\n"))
     }
 
     fn told(&self, report: &ReportBody) -> anyhow::Result<()> {

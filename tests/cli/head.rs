@@ -26,10 +26,25 @@ pub struct Head {
 
 impl Head {
     pub fn start() -> Head {
+        Head::configured("[http]\nlisten = [\"127.0.0.1:0\"]\n")
+    }
+
+    /// A head that answers everybody on this host at the URL that comes with it.
+    pub fn open() -> (Head, String) {
+        // A port that was free a moment ago: the daemon's own is not told.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let http = format!(
+            "[auth]\nmode = \"off\"\n[http]\nlisten = [\"127.0.0.1:{port}\"]\n[https]\nlisten = []\n"
+        );
+        (Head::configured(&http), format!("http://127.0.0.1:{port}"))
+    }
+
+    /// A head with this much of a configuration.
+    pub fn configured(http: &str) -> Head {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("muster.toml");
-        fs::write(&config, "[http]\nlisten = [\"127.0.0.1:0\"]\n[tftp]\nlisten = []\n[dns]\nlisten = []\n[log]\nlevel = \"warn\"\n")
-            .unwrap();
+        let quiet = "[tftp]\nlisten = []\n[dns]\nlisten = []\n[log]\nlevel = \"error\"\n";
+        fs::write(&config, format!("{http}{quiet}")).unwrap();
         let daemon = command(&config, folder.path()).arg("serve").spawn().unwrap();
         let head = Head { folder, daemon, config };
         for _ in 0..500 {
@@ -39,6 +54,12 @@ impl Head {
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("the daemon does not answer");
+    }
+
+    /// Ends the daemon; its files stay.
+    pub fn stop(&mut self) {
+        self.daemon.kill().unwrap();
+        self.daemon.wait().unwrap();
     }
 
     pub fn run(&self, arguments: &[&str]) -> Output {

@@ -105,7 +105,13 @@ fn wrong_use_and_missing_daemons_are_told_apart() {
         "{}",
         text(&checked)
     );
+    let problems: Value = serde_json::from_slice(&run(&["--json", "check"]).stdout).unwrap();
+    assert_eq!((&problems["good"], problems["problems"].as_array().unwrap().len()), (&Value::Bool(false), 2));
     assert!(text(&run(&["node", "list"])).contains("Is it running (muster serve)?"));
+    let socket = folder.path().join("dead.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let dead = text(&run(&["--socket", socket.to_str().unwrap(), "status"]));
+    assert!(dead.contains("is gone: see journalctl -u muster"), "{dead}");
     assert!(text(&run(&["completions", "bash"])).contains("_muster"));
 }
 
@@ -119,6 +125,7 @@ fn explain_and_replay_need_no_daemon() {
         assert!(output.status.success(), "{}", text(&output));
         text(&output)
     };
+    assert_eq!(command(&config, folder.path()).arg("explain").output().unwrap().status.code(), Some(2));
     let explained = run(&["explain", "--mac", "02:00:00:00:00:09", "--firmware", "uefi-http"]);
     for part in [
         "OFFER 192.168.77.100, loader http://192.168.77.1:8081/loaders/snponly.efi",
@@ -149,4 +156,34 @@ fn a_node_keeps_its_other_interfaces_however_it_is_called() {
         assert_eq!(interfaces[0]["addresses"][0], address, "{name}");
         assert_eq!(interfaces[1]["mac"], "02:00:00:00:00:11", "{name}");
     }
+}
+
+#[test]
+fn a_node_is_explained_by_its_name_with_a_daemon_and_without() {
+    // Reached by relays only: no link, so no privileges.
+    let network =
+        "[http]\nlisten = [\"127.0.0.1:0\"]\n[[network]]\nname = \"lab\"\naddress = \"192.0.2.254/24\"\n";
+    let mut head = Head::configured(network);
+    head.import(NODES, &[]);
+    head.ok(&["node", "add", "bare"]);
+    let asked = head.ok(&["explain", "nid001"]);
+    assert!(asked.contains("nid001"), "{asked}");
+    assert!(head.refused(&["explain", "nid01"]).contains("did you mean nid001"));
+    assert!(head.refused(&["explain", "bare"]).contains("bare has no interface"));
+    head.stop();
+    assert_eq!(head.ok(&["explain", "nid001"]), asked, "the same from what is on disk");
+    assert!(head.refused(&["explain", "bare"]).contains("bare has no interface"));
+}
+
+#[test]
+fn status_says_in_one_screen_how_the_head_is() {
+    let head = Head::start();
+    head.import(NODES, &[]);
+    let output = head.run(&["status"]);
+    let shown = text(&output);
+    assert!(shown.contains("for cluster ") && shown.contains("3 nodes, 1 groups, 0 profiles"), "{shown}");
+    assert!(shown.lines().count() <= 24, "one screen:\n{shown}");
+    let status: Value = serde_json::from_slice(&head.run(&["--json", "status"]).stdout).unwrap();
+    assert_eq!(status["nodes"], 3);
+    assert_eq!(output.status.success(), !shown.contains("broken"), "{shown}");
 }
