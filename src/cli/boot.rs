@@ -3,19 +3,26 @@
 use axum::http::Method;
 use clap::{Args, Subcommand};
 
-use crate::api::v1::types::{AssignBody, BootBody, ReportBody, WhomBody};
+use crate::api::v1::types::{AssignBody, BootBody, WhomBody};
 use crate::cli::client::{Client, escape};
 use crate::cli::profiles::{Target, sentence};
-use crate::cli::{Global, inventory, table};
+use crate::cli::watch::Watch;
+use crate::cli::write::{DryRun, Writer};
+use crate::cli::{Global, table};
 
 /// Say what nodes boot, and see what they would
 #[derive(Debug, Subcommand)]
 pub(crate) enum Boot {
     /// Show what nodes boot now, and the rule that decides it
-    #[command(after_help = "Example:\n  muster boot show @compute")]
+    #[command(after_help = "\
+Examples:
+  muster boot show @compute
+  muster boot show 'nid[001-016]' --watch")]
     Show {
         /// Node set; all nodes without one
         set: Option<String>,
+        #[command(flatten)]
+        watch: Watch,
     },
     Set(Set),
     /// Take assignments back
@@ -26,6 +33,8 @@ pub(crate) enum Boot {
         /// Only the one-shot
         #[arg(long)]
         once: bool,
+        #[command(flatten)]
+        dry: DryRun,
     },
 }
 
@@ -42,6 +51,7 @@ Examples:
 pub(crate) struct Set {
     #[command(flatten)]
     whom: Whom,
+    /// Name of the profile
     #[arg(long, conflicts_with_all = ["kernel", "script", "chain", "local"])]
     profile: Option<String>,
     #[command(flatten)]
@@ -49,6 +59,8 @@ pub(crate) struct Set {
     /// For one boot
     #[arg(long)]
     once: bool,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 /// For whom.
@@ -70,13 +82,17 @@ pub(crate) struct Whom {
 
 impl Boot {
     pub(crate) fn run(self, client: &Client, global: &Global) -> anyhow::Result<()> {
-        let report: ReportBody = match self {
-            Boot::Show { set } => {
+        let writer = |dry| Writer { client, global, dry };
+        match self {
+            Boot::Show { set, watch } => {
                 let query = set.map(|set| format!("?set={}", escape(&set))).unwrap_or_default();
-                let boots: Vec<BootBody> = client.get(&format!("/boot{query}"))?;
-                return if global.json { table::json(&boots) } else { show(&boots) };
+                let path = format!("/boot{query}");
+                watch.show(|| {
+                    let boots: Vec<BootBody> = client.get(&path)?;
+                    if global.json { table::json_text(&boots) } else { Ok(show(&boots)) }
+                })
             }
-            Boot::Set(Set { whom, profile, target, once }) => {
+            Boot::Set(Set { whom, profile, target, once, dry }) => {
                 let target = target.body()?;
                 anyhow::ensure!(
                     profile.is_some() || target.is_some(),
@@ -84,9 +100,9 @@ impl Boot {
                 );
                 let Whom { set, mac, role, default } = whom;
                 let body = AssignBody { whom: WhomBody { set, mac, role, default }, once, profile, target };
-                client.json(Method::PUT, "/boot", &body)?
+                writer(dry).report(Method::PUT, "/boot", &body)
             }
-            Boot::Clear { whom, once } => {
+            Boot::Clear { whom, once, dry } => {
                 let Whom { set, mac, role, default } = whom;
                 let mut query: Vec<String> = [("set", set), ("mac", mac), ("role", role)]
                     .into_iter()
@@ -94,15 +110,13 @@ impl Boot {
                     .collect();
                 query.extend(default.then(|| "default".to_owned()));
                 query.extend(once.then(|| "once".to_owned()));
-                let answer = client.bare(Method::DELETE, &format!("/boot?{}", query.join("&")))?;
-                serde_json::from_slice(&answer)?
+                writer(dry).report_bare(Method::DELETE, &format!("/boot?{}", query.join("&")))
             }
-        };
-        if global.json { table::json(&report) } else { inventory::print(&report) }
+        }
     }
 }
 
-fn show(boots: &[BootBody]) -> anyhow::Result<()> {
+fn show(boots: &[BootBody]) -> String {
     let row = |boot: &BootBody| {
         let what = match (boot.outcome.as_str(), &boot.target) {
             (_, Some(target)) => sentence(target),
@@ -112,5 +126,5 @@ fn show(boots: &[BootBody]) -> anyhow::Result<()> {
         vec![boot.node.clone(), what, boot.rule.clone()]
     };
     let rows: Vec<Vec<String>> = boots.iter().map(row).collect();
-    table::rows(&["node", "boots", "because"], &rows, "no nodes")
+    table::grid(&["node", "boots", "because"], &rows, "no nodes")
 }

@@ -1,6 +1,8 @@
 //! A small HTTP client: the command line is a client of the REST API like any other, over the Unix socket
 //! where no token is needed, or over HTTPS with one.
 
+mod stream;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum::body::Bytes;
 use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -21,6 +23,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::api::problem::Problem;
 use crate::api::v1;
+use crate::cli::progress::Metered;
 use crate::transport::vault::certificate_path;
 
 /// How long the daemon may take for an answer. An import of 100,000 nodes takes some seconds.
@@ -128,6 +131,30 @@ impl Client {
         self.send(method, path, Vec::new(), "")
     }
 
+    /// A request to one of the interfaces of the replaced stack, by its whole path.
+    pub(crate) fn foreign(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
+        self.ask(method, path, body, "application/json")
+    }
+
+    /// Lines of an answer without an end, until `on_line` says false.
+    pub(crate) fn follow(
+        &self,
+        path: &str,
+        mut on_line: impl FnMut(&str) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let mut request = self.request(Method::GET, &format!("{}{path}", v1::PREFIX), Vec::new())?;
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (status, body) =
+            runtime.block_on(async { stream::lines(self.connect().await?, request, &mut on_line).await })?;
+        if status.is_success() { Ok(()) } else { Err(refusal(status, &body)) }
+    }
+
     fn send(&self, method: Method, path: &str, body: Vec<u8>, kind: &str) -> anyhow::Result<Bytes> {
         let (status, body) = self.exchange(method, path, body, kind)?;
         if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
@@ -150,31 +177,43 @@ impl Client {
         body: Vec<u8>,
         kind: &str,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::CONTENT_TYPE, kind)
-            .body(Full::new(Bytes::from(body)))?;
+        let mut request = self.request(method, path, body)?;
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_str(kind)?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let exchange = async {
-            match &self.0 {
-                Target::Unix(path) => {
-                    request.headers_mut().insert(header::HOST, HeaderValue::from_static("muster"));
-                    let stream = tokio::net::UnixStream::connect(path).await;
-                    exchange(stream.with_context(|| no_daemon(path))?, request).await
-                }
-                Target::Tcp(remote) => {
-                    let headers = request.headers_mut();
-                    headers.insert(header::HOST, HeaderValue::from_str(&remote.authority())?);
-                    headers.extend(remote.token.clone().map(|token| (header::AUTHORIZATION, token)));
-                    remote.exchange(request).await
-                }
-            }
-        };
+        let exchange = async { exchange(self.connect().await?, request).await };
         let patient = async { tokio::time::timeout(PATIENCE, exchange).await };
         runtime.block_on(patient).context("the daemon does not answer")?
     }
+
+    /// A request with what every request to this daemon carries.
+    fn request(&self, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<Request<Metered>> {
+        let body = Metered::new(Bytes::from(body), "planning");
+        let mut request = Request::builder().method(method).uri(path).body(body)?;
+        let headers = request.headers_mut();
+        match &self.0 {
+            Target::Unix(_) => {
+                headers.insert(header::HOST, HeaderValue::from_static("muster"));
+            }
+            Target::Tcp(remote) => {
+                headers.insert(header::HOST, HeaderValue::from_str(&remote.authority())?);
+                headers.extend(remote.token.clone().map(|token| (header::AUTHORIZATION, token)));
+            }
+        }
+        Ok(request)
+    }
+
+    async fn connect(&self) -> anyhow::Result<Box<dyn Wire>> {
+        match &self.0 {
+            Target::Unix(path) => Ok(Box::new(connect_unix(path).await?)),
+            Target::Tcp(remote) => remote.connect().await,
+        }
+    }
 }
+
+/// What requests go over.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for S {}
 
 impl Remote {
     fn authority(&self) -> String {
@@ -182,10 +221,10 @@ impl Remote {
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)> {
+    async fn connect(&self) -> anyhow::Result<Box<dyn Wire>> {
         let stream = tokio::net::TcpStream::connect((self.host.as_str(), self.port)).await;
         let stream = stream.with_context(|| format!("cannot reach {}", self.authority()))?;
-        let Some(tls) = &self.tls else { return exchange(stream, request).await };
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
         let name = ServerName::try_from(self.host.clone())?;
         let stream = tls.connect(name, stream).await.with_context(|| {
             format!(
@@ -194,7 +233,7 @@ impl Remote {
                 self.authority()
             )
         })?;
-        exchange(stream, request).await
+        Ok(Box::new(stream))
     }
 }
 
@@ -222,18 +261,33 @@ pub(crate) fn known_roots(data_dir: &Path) -> Vec<PathBuf> {
     system.into_iter().chain(own).collect()
 }
 
-fn no_daemon(socket: &Path) -> String {
+/// What to look at when the socket leads to nobody.
+fn no_daemon(socket: &Path, error: &std::io::Error) -> String {
     let socket = socket.display();
-    format!(
-        "no daemon answers at {socket}. Is it running (muster serve)? Are you root or in the group muster? \
-         Is --data-dir right?"
-    )
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => format!(
+            "you may not use {socket}: be root, or a member of the group muster (usermod -aG muster $USER, and \
+             log in again)"
+        ),
+        std::io::ErrorKind::ConnectionRefused => {
+            format!("the daemon that made {socket} is gone: see journalctl -u muster, or run muster serve")
+        }
+        _ => format!(
+            "no daemon answers at {socket}. Is it running (muster serve)? Is --data-dir the daemon's (or \
+             --socket)? See systemctl status muster"
+        ),
+    }
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+async fn connect_unix(path: &Path) -> anyhow::Result<tokio::net::UnixStream> {
+    let stream = tokio::net::UnixStream::connect(path).await;
+    stream.map_err(|error| {
+        let text = no_daemon(path, &error);
+        anyhow::Error::from(error).context(text)
+    })
+}
+
+async fn exchange(stream: Box<dyn Wire>, request: Request<Metered>) -> anyhow::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let answer = async {
         let response = sender.send_request(request).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::api::v1::explain::{StepBody, query};
+use crate::api::v1::types::NodeBody;
 use crate::app::daemon;
 use crate::cli::client::escape;
 use crate::cli::{Global, client, serve, table};
@@ -20,11 +21,16 @@ use crate::transport::clock::now;
 Nothing is sent, held or used up. Works with a running daemon, and without one from DATA_DIR.
 
 Examples:
+  muster explain nid007
   muster explain --mac 52:54:00:be:ef:01
   muster explain --mac 52:54:00:be:ef:01 --firmware uefi-http --arch arm64")]
 pub(crate) struct Explain {
+    /// The node, by name or xname
+    #[arg(required_unless_present = "mac", conflicts_with = "mac")]
+    node: Option<String>,
+    /// The machine, declared or not
     #[arg(long)]
-    mac: String,
+    mac: Option<String>,
     /// x86_64, arm64, …
     #[arg(long)]
     arch: Option<String>,
@@ -55,22 +61,27 @@ impl Explain {
     }
 
     fn ask(&self, global: &Global) -> anyhow::Result<Vec<StepBody>> {
+        let client = client(global)?;
+        let mac = match &self.node {
+            None => self.mac.clone(),
+            Some(name) => {
+                let node: NodeBody = client.get(&format!("/nodes/{}", escape(name)))?;
+                Some(node.interfaces.first().map(|first| first.mac.clone()).ok_or_else(|| silent(name))?)
+            }
+        };
         let words = [
-            ("mac", Some(&self.mac)),
+            ("mac", mac.as_ref()),
             ("arch", self.arch.as_ref()),
             ("firmware", self.firmware.as_ref()),
             ("network", self.network.as_ref()),
         ];
         let query: Vec<String> =
             words.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", escape(value?)))).collect();
-        client(global)?.get(&format!("/explain?{}", query.join("&")))
+        client.get(&format!("/explain?{}", query.join("&")))
     }
 
     /// Without a daemon: the same function over what is on disk.
     fn work_out(&self, global: &Global) -> anyhow::Result<Vec<StepBody>> {
-        let words = (self.arch.as_deref(), self.firmware.as_deref(), self.network.as_deref());
-        let query =
-            query(&self.mac, words.0, words.1, words.2).map_err(|problem| anyhow::anyhow!(problem.detail))?;
         let config = serve::load(global)?;
         let path = daemon::store_path(&global.data_dir);
         let loaded =
@@ -78,7 +89,22 @@ impl Explain {
         let mut leases = LeaseTable::default();
         loaded.leases.into_iter().for_each(|lease| leases.apply(LeaseChange::Bind(lease)));
         let snapshot = Snapshot::compile(loaded.revision, Arc::new(config.site), Arc::new(loaded.inventory));
+        let mac = match &self.node {
+            None => self.mac.clone().unwrap_or_default(),
+            Some(name) => {
+                let node =
+                    snapshot.find(name).ok_or_else(|| anyhow::anyhow!("no node is called {name:?}"))?;
+                node.interfaces.first().ok_or_else(|| silent(name))?.mac.to_string()
+            }
+        };
+        let words = (self.arch.as_deref(), self.firmware.as_deref(), self.network.as_deref());
+        let query =
+            query(&mac, words.0, words.1, words.2).map_err(|problem| anyhow::anyhow!(problem.detail))?;
         let steps = explain(&snapshot, &leases, &query, now()).map_err(|why| anyhow::anyhow!(why))?;
         Ok(steps.into_iter().map(StepBody::from).collect())
     }
+}
+
+fn silent(name: &str) -> anyhow::Error {
+    anyhow::anyhow!("{name} has no interface: nothing asks for it (muster node set {name} --mac …)")
 }

@@ -10,30 +10,40 @@ use clap::Args;
 use crate::api::v1::types::ReportBody;
 use crate::base::hostlist::fold;
 use crate::cli::client::Client;
+use crate::cli::foreign::From;
+use crate::cli::write::DryRun;
 use crate::cli::{Global, table};
 
-/// Declare nodes from a file: all of it, or nothing
+/// Declare nodes from a file, or take over a live OpenCHAMI site: all of it, or nothing
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Reads OpenCHAMI's nodes.yaml in all of its forms, CSV (name,mac,ip,…), and what `muster export` writes.
-Which it is shows in the text.
+Reads OpenCHAMI's nodes.yaml in all of its forms, Warewulf's nodes.conf, CSV (name,mac,ip,…), and what
+`muster export` writes. Which it is shows in the text.
+
+A live site gives its nodes, BMCs, interfaces and groups (SMD), boot parameters (BSS), and cloud-init groups,
+defaults and instance ids. What would change is checked first; repeating it changes nothing.
 
 Examples:
   muster import nodes.yaml
   muster import --dry-run nodes.csv
-  muster import --prune nodes.yaml        also remove what the file does not name (shown first)")]
+  muster import --prune nodes.yaml        also remove what the file does not name (shown first)
+  muster import /etc/warewulf/nodes.conf
+  muster import --from https://demo.openchami.cluster:8443 --from-token $DEMO_ACCESS_TOKEN --dry-run
+  muster import --from-smd http://old-head:27779 --from-bss http://old-head:27778")]
 pub(crate) struct Import {
     /// The file, or - for standard input
-    file: PathBuf,
-    /// Show what would change, change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[arg(required_unless_present_any = ["from", "from_smd", "from_bss", "from_cloud_init"])]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    dry: DryRun,
     /// Remove nodes and BMCs that the file does not name
-    #[arg(long)]
+    #[arg(long, requires = "file")]
     prune: bool,
     /// Prune without asking
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    site: From,
 }
 
 /// Print the inventory as a file that imports back to the same state
@@ -46,25 +56,23 @@ pub(crate) struct Export {
 
 impl Import {
     pub(crate) fn run(self, client: &Client, global: &Global) -> anyhow::Result<()> {
-        let text = if self.file.as_os_str() == "-" {
+        let Import { file, dry: DryRun { dry_run }, prune, yes, site } = self;
+        let Some(file) = file else { return site.run(dry_run, client, global) };
+        let text = if file.as_os_str() == "-" {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text)?;
             text
         } else {
-            std::fs::read_to_string(&self.file)
-                .with_context(|| format!("cannot read {}", self.file.display()))?
+            std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?
         };
-        let prune = if self.prune { "&prune" } else { "" };
-        if std::io::stderr().is_terminal() && text.len() > 1 << 20 {
-            eprintln!("reading {} MB …", text.len() >> 20);
-        }
-        if self.prune && !self.dry_run && !self.yes {
+        let flag = if prune { "&prune" } else { "" };
+        if prune && !dry_run && !yes {
             let preview: ReportBody =
-                client.post_text(&format!("/inventory/import?dry_run{prune}"), text.clone())?;
+                client.post_text(&format!("/inventory/import?dry_run{flag}"), text.clone())?;
             confirm(&preview)?;
         }
-        let dry_run = if self.dry_run { "dry_run" } else { "" };
-        let report: ReportBody = client.post_text(&format!("/inventory/import?{dry_run}{prune}"), text)?;
+        let dry = if dry_run { "dry_run" } else { "" };
+        let report: ReportBody = client.post_text(&format!("/inventory/import?{dry}{flag}"), text)?;
         if global.json { table::json(&report) } else { print(&report) }
     }
 }
@@ -115,6 +123,7 @@ pub(crate) fn print(report: &ReportBody) -> anyhow::Result<()> {
     if text.is_empty() {
         text.push_str("nothing to do\n");
     }
+    report.notes.iter().for_each(|note| text.push_str(&format!("note: {note}\n")));
     if report.dry_run {
         text.push_str("this was a dry run: nothing was changed\n");
     }

@@ -1,25 +1,36 @@
 //! Floor 6: commands, exit codes, text for people. Exit 0: done; 1: failed; 2: wrong use.
 
+mod bmcs;
 mod boot;
 mod check;
 mod client;
+mod edit;
 mod env;
+mod events;
 mod explain;
+mod foreign;
 mod groups;
+mod hint;
 mod inventory;
+mod manual;
 mod nodes;
 mod observed;
 mod profiles;
+mod progress;
 mod replay;
+mod screen;
 mod serve;
+mod status;
 mod table;
 mod token;
+mod watch;
+mod write;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::client::Client;
 
@@ -48,11 +59,13 @@ struct Cli {
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The configuration
     #[arg(
         long,
         global = true,
+        hide_env_values = true,
         value_name = "FILE",
         env = "MUSTER_CONFIG",
         default_value = "/etc/muster/muster.toml"
@@ -62,6 +75,7 @@ pub(crate) struct Global {
     #[arg(
         long,
         global = true,
+        hide_env_values = true,
         value_name = "DIR",
         env = "MUSTER_DATA_DIR",
         default_value = "/var/lib/muster"
@@ -95,6 +109,8 @@ enum Command {
     #[command(subcommand)]
     Group(groups::Group),
     #[command(subcommand)]
+    Bmc(bmcs::Bmc),
+    #[command(subcommand)]
     Profile(profiles::Profile),
     #[command(subcommand)]
     Boot(boot::Boot),
@@ -104,26 +120,22 @@ enum Command {
     Lease(observed::Lease),
     #[command(subcommand)]
     Discover(observed::Discover),
+    Events(events::Events),
     Explain(explain::Explain),
     Replay(replay::Replay),
-    Status(observed::Status),
     #[command(subcommand)]
     Token(token::Token),
     Env(env::Env),
     Ca(env::Ca),
-    Completions(Completions),
-}
-
-/// Print the completions of a shell
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  muster completions bash > /etc/bash_completion.d/muster")]
-struct Completions {
-    shell: clap_complete::Shell,
+    Status(status::Status),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 /// Runs a command line.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let matches = manual::command().try_get_matches_from(arguments);
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output and are no failure.
@@ -132,10 +144,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    let global = cli.global.clone();
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("muster: {error:#}");
+            let text = format!("{error:#}");
+            eprintln!("muster: {text}");
+            if let Some(hint) = client(&global).ok().and_then(|client| hint::nearest(&client, &text)) {
+                eprintln!("  {hint}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -148,22 +165,21 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(command) => command.run(&global),
         Command::Check(command) => command.run(&global),
         Command::Replay(command) => command.run(&global),
-        Command::Completions(Completions { shell }) => {
-            let mut out = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "muster", &mut out);
-            table::print(&String::from_utf8_lossy(&out))
-        }
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
         Command::Explain(command) => command.run(&global),
         // These ask it.
         Command::Import(command) => command.run(&client(&global)?, &global),
         Command::Export(command) => command.run(&client(&global)?),
         Command::Node(command) => command.run(&client(&global)?, &global),
         Command::Group(command) => command.run(&client(&global)?, &global),
+        Command::Bmc(command) => command.run(&client(&global)?, &global),
         Command::Profile(command) => command.run(&client(&global)?, &global),
         Command::Boot(command) => command.run(&client(&global)?, &global),
         Command::Network(command) => command.run(&client(&global)?, &global),
         Command::Lease(command) => command.run(&client(&global)?, &global),
         Command::Discover(command) => command.run(&client(&global)?, &global),
+        Command::Events(command) => command.run(&client(&global)?, &global),
         Command::Status(command) => command.run(&client(&global)?, &global),
         Command::Token(command) => command.run(&client(&global)?, &global),
         Command::Env(command) => command.run(&client(&global)?, &global),

@@ -1,33 +1,92 @@
 //! `muster node`.
 
+mod fields;
+
 use axum::http::Method;
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
-use crate::api::v1::types::{NodeBody, ReportBody};
+use crate::api::v1::types::NodeBody;
 use crate::base::hostlist;
 use crate::cli::client::{Client, escape};
-use crate::cli::{Global, inventory, table};
+use crate::cli::nodes::fields::Fields;
+use crate::cli::watch::Watch;
+use crate::cli::write::{DryRun, Writer};
+use crate::cli::{Global, edit, table};
 
-/// List, show, change and remove nodes
+/// List, show, declare, change and remove nodes
 #[derive(Debug, Subcommand)]
 pub(crate) enum Node {
     /// List nodes
-    #[command(after_help = "Examples:\n  muster node list\n  muster node list '@compute!nid003'")]
+    #[command(after_help = "\
+Examples:
+  muster node list
+  muster node list '@compute!nid003'
+  muster --json node list | jq -r '.[].name'")]
     List {
         /// Node set; all nodes without one
         set: Option<String>,
+        #[command(flatten)]
+        watch: Watch,
     },
-    /// Show all of a node
+    /// Show all of a node, or of each in a set
+    #[command(after_help = "\
+A node is found by its name, its xname (a made-up one too), and its hardware addresses.
+
+Examples:
+  muster node show nid007
+  muster node show 52:54:00:be:ef:07
+  muster node show 'nid[007-009]'")]
     Show {
-        name: String,
-    },
-    Set(Box<Set>),
-    /// Remove nodes
-    #[command(after_help = "Example:\n  muster node rm 'nid[005-008]'")]
-    Rm {
+        /// Node or node set
         set: String,
+        #[command(flatten)]
+        watch: Watch,
     },
+    Add(Box<Add>),
+    Set(Box<Set>),
+    /// Give a node another name; everything else stays with it
+    #[command(after_help = "Example:\n  muster node rename nid007 login1")]
+    Rename {
+        name: String,
+        new: String,
+        #[command(flatten)]
+        dry: DryRun,
+    },
+    /// Change all of a node in an editor (VISUAL, EDITOR, or vi)
+    #[command(after_help = "Example:\n  EDITOR='vim -n' muster node edit nid007")]
+    Edit {
+        name: String,
+        #[command(flatten)]
+        dry: DryRun,
+    },
+    /// Remove nodes
+    #[command(after_help = "\
+Examples:
+  muster node rm 'nid[005-008]'
+  muster node rm --dry-run '@old'")]
+    Rm {
+        /// Node set
+        set: String,
+        #[command(flatten)]
+        dry: DryRun,
+    },
+}
+
+/// Declare a node that is not there yet
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A name and a hardware address suffice. Many at once: muster import.
+
+Examples:
+  muster node add nid007 --mac 52:54:00:be:ef:07
+  muster node add nid007 --mac 52:54:00:be:ef:07 --ip 172.16.0.7 --nid 7 --group compute")]
+pub(crate) struct Add {
+    name: String,
+    #[command(flatten)]
+    fields: Fields,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 /// Declare or change nodes; an empty value clears a field
@@ -40,62 +99,78 @@ Examples:
 pub(crate) struct Set {
     /// Node set; a new node must be named alone
     set: String,
-    /// Hardware address of the boot interface
-    #[arg(long)]
-    mac: Option<String>,
-    /// Addresses of the boot interface; an empty value: one from the pool
-    #[arg(long)]
-    ip: Option<Vec<String>>,
-    #[arg(long)]
-    nid: Option<String>,
-    #[arg(long)]
-    xname: Option<String>,
-    #[arg(long)]
-    uuid: Option<String>,
-    /// x86_64, arm64, …
-    #[arg(long)]
-    arch: Option<String>,
-    #[arg(long)]
-    role: Option<String>,
-    /// All groups of the nodes (see also: muster group add)
-    #[arg(long = "group")]
-    groups: Option<Vec<String>>,
-    /// Name of the BMC
-    #[arg(long)]
-    bmc: Option<String>,
-    /// serve, ignore, local
-    #[arg(long)]
-    policy: Option<String>,
-    #[arg(long)]
-    loader: Option<String>,
-    /// New name, for one node
-    #[arg(long)]
+    #[command(flatten)]
+    fields: Fields,
+    /// New name, for one node (see also: muster node rename)
+    #[arg(long, value_name = "NAME")]
     rename: Option<String>,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 impl Node {
     pub(crate) fn run(self, client: &Client, global: &Global) -> anyhow::Result<()> {
+        let writer = |dry| Writer { client, global, dry };
         match self {
-            Node::List { set } => {
+            Node::List { set, watch } => {
                 let query = set.map(|set| format!("?set={}", escape(&set))).unwrap_or_default();
-                let nodes: Vec<NodeBody> = client.get(&format!("/nodes{query}"))?;
-                if global.json { table::json(&nodes) } else { list(&nodes) }
+                let path = format!("/nodes{query}");
+                watch.show(|| {
+                    let nodes: Vec<NodeBody> = client.get(&path)?;
+                    if global.json { table::json_text(&nodes) } else { Ok(list(&nodes)) }
+                })
             }
-            Node::Show { name } => {
-                let node: NodeBody = client.get(&format!("/nodes/{}", escape(&name)))?;
-                if global.json { table::json(&node) } else { show(&node) }
+            Node::Show { set, watch } => watch.show(|| view(client, global, &set)),
+            Node::Add(add) => {
+                let Add { name, fields, dry } = *add;
+                let node: Option<NodeBody> =
+                    writer(dry).send(Method::POST, "/nodes", &fields.body(&name)?)?;
+                say(node, global)
             }
             Node::Set(set) => set.run(client, global),
-            Node::Rm { set } => {
-                let answer = client.bare(Method::DELETE, &format!("/nodes?set={}", escape(&set)))?;
-                let report: ReportBody = serde_json::from_slice(&answer)?;
-                if global.json { table::json(&report) } else { inventory::print(&report) }
+            Node::Rename { name, new, dry } => {
+                let body = json!({ "name": new });
+                say(writer(dry).send(Method::PATCH, &path(&name), &body)?, global)
+            }
+            Node::Edit { name, dry } => edit::edit(&writer(dry), &path(&name)),
+            Node::Rm { set, dry } => {
+                writer(dry).report_bare(Method::DELETE, &format!("/nodes?set={}", escape(&set)))
             }
         }
     }
 }
 
-fn list(nodes: &[NodeBody]) -> anyhow::Result<()> {
+fn path(name: &str) -> String {
+    format!("/nodes/{}", escape(name))
+}
+
+/// Whether a text names one node rather than a set.
+fn is_single(set: &str) -> bool {
+    !set.contains(['@', '*', ',', '!', '&']) && hostlist::expand(set).is_ok_and(|names| names.len() == 1)
+}
+
+fn view(client: &Client, global: &Global, set: &str) -> anyhow::Result<String> {
+    if is_single(set) {
+        let node: NodeBody = client.get(&path(set))?;
+        return if global.json { table::json_text(&node) } else { Ok(show(&node)) };
+    }
+    let nodes: Vec<NodeBody> = client.get(&format!("/nodes?set={}", escape(set)))?;
+    if global.json {
+        return table::json_text(&nodes);
+    }
+    Ok(nodes.iter().map(show).collect::<Vec<_>>().join("\n"))
+}
+
+/// Tells what became of a node; nothing after a dry run, which has told already.
+fn say(node: Option<NodeBody>, global: &Global) -> anyhow::Result<()> {
+    match node {
+        Some(node) if global.json => table::json(&node),
+        Some(node) => table::print(&show(&node)),
+        None => Ok(()),
+    }
+}
+
+fn list(nodes: &[NodeBody]) -> String {
     let row = |node: &NodeBody| {
         let macs: Vec<&str> = node.interfaces.iter().map(|interface| interface.mac.as_str()).collect();
         let addresses: Vec<String> = node
@@ -116,14 +191,14 @@ fn list(nodes: &[NodeBody]) -> anyhow::Result<()> {
         ]
     };
     let rows: Vec<Vec<String>> = nodes.iter().map(row).collect();
-    table::rows(&["name", "mac", "address", "groups", "nid", "xname", "policy"], &rows, "no nodes")
+    table::grid(&["name", "mac", "address", "groups", "nid", "xname", "policy"], &rows, "no nodes")
 }
 
 fn dash_empty(text: String) -> String {
     if text.is_empty() { "-".to_owned() } else { text }
 }
 
-fn show(node: &NodeBody) -> anyhow::Result<()> {
+fn show(node: &NodeBody) -> String {
     let declared = if node.xname.is_some() { "" } else { "  (made up: none is declared)" };
     let groups: Vec<&str> = node.groups.iter().map(String::as_str).collect();
     let mut text = format!(
@@ -149,76 +224,29 @@ fn show(node: &NodeBody) -> anyhow::Result<()> {
     for (key, value) in &node.annotations {
         text.push_str(&format!("annotation {key}: {value}\n"));
     }
-    table::print(&text)
+    text
 }
 
 impl Set {
     fn run(self, client: &Client, global: &Global) -> anyhow::Result<()> {
-        let single = hostlist::expand(&self.set).is_ok_and(|names| names.len() == 1)
-            && !self.set.contains(['@', '*', ',', '!', '&']);
+        let Set { set, fields, rename, dry } = self;
+        let writer = Writer { client, global, dry };
+        let single = is_single(&set);
         anyhow::ensure!(
-            single || (self.mac.is_none() && self.ip.is_none() && self.rename.is_none()),
+            single || (fields.mac.is_none() && fields.ip.is_none() && rename.is_none()),
             "--mac, --ip and --rename are for one node at a time"
         );
         if !single {
-            let path = format!("/nodes?set={}", escape(&self.set));
-            let report: ReportBody = client.json(Method::PATCH, &path, &self.patch(None)?)?;
-            return if global.json { table::json(&report) } else { inventory::print(&report) };
+            let path = format!("/nodes?set={}", escape(&set));
+            return writer.report(Method::PATCH, &path, &fields.patch(None)?);
         }
-        let path = format!("/nodes/{}", escape(&self.set));
+        let path = path(&set);
         // The daemon knows the node by every name a person may use; its other interfaces must stay.
         let old: Option<NodeBody> = client.get_if_there(&path)?;
-        let node: NodeBody = client.json(Method::PATCH, &path, &self.patch(old.as_ref())?)?;
-        if global.json { table::json(&node) } else { show(&node) }
-    }
-
-    /// The options as a merge patch. An empty value is null, which clears the field.
-    fn patch(&self, old: Option<&NodeBody>) -> anyhow::Result<Value> {
-        let mut patch = Map::new();
-        let nid = self
-            .nid
-            .as_ref()
-            .map(|nid| if nid.is_empty() { Ok(Value::Null) } else { nid.parse::<u32>().map(Value::from) });
-        patch.extend(nid.transpose()?.map(|nid| ("nid".to_owned(), nid)));
-        for (key, value) in [
-            ("xname", &self.xname),
-            ("uuid", &self.uuid),
-            ("arch", &self.arch),
-            ("role", &self.role),
-            ("bmc", &self.bmc),
-            ("policy", &self.policy),
-            ("loader", &self.loader),
-            ("name", &self.rename),
-        ] {
-            let value = value.as_ref().map(|text| if text.is_empty() { Value::Null } else { json!(text) });
-            patch.extend(value.map(|value| (key.to_owned(), value)));
+        let mut patch = fields.patch(old.as_ref())?;
+        if let (Some(name), Some(fields)) = (rename, patch.as_object_mut()) {
+            fields.insert("name".to_owned(), json!(name));
         }
-        if let Some(groups) = &self.groups {
-            let groups: Vec<&String> = groups.iter().filter(|group| !group.is_empty()).collect();
-            patch.insert("groups".to_owned(), json!(groups));
-        }
-        if self.mac.is_some() || self.ip.is_some() {
-            let mut interfaces = old.map(|node| node.interfaces.clone()).unwrap_or_default();
-            let mac = self.mac.clone().or_else(|| interfaces.first().map(|first| first.mac.clone()));
-            let mac = mac.ok_or_else(|| anyhow::anyhow!("--mac is needed: the node has no interface yet"))?;
-            let addresses = match &self.ip {
-                Some(texts) => texts
-                    .iter()
-                    .filter(|text| !text.is_empty())
-                    .map(|text| {
-                        text.parse().map_err(|_| anyhow::anyhow!("--ip: {text:?} is not an IPv4 address"))
-                    })
-                    .collect::<anyhow::Result<_>>()?,
-                None => interfaces.first().map(|first| first.addresses.clone()).unwrap_or_default(),
-            };
-            let name = interfaces.first().and_then(|first| first.name.clone());
-            let first = crate::api::v1::types::InterfaceBody { name, mac, addresses };
-            match interfaces.first_mut() {
-                Some(old) => *old = first,
-                None => interfaces.push(first),
-            }
-            patch.insert("interfaces".to_owned(), serde_json::to_value(interfaces)?);
-        }
-        Ok(Value::Object(patch))
+        say(writer.send(Method::PATCH, &path, &patch)?, global)
     }
 }

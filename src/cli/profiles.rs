@@ -1,19 +1,31 @@
 //! `muster profile`, and the options that describe a boot target.
 
+use anyhow::Context;
 use axum::http::Method;
 use clap::{Args, Subcommand};
 
 use crate::api::v1::types::{ProfileBody, TargetBody};
 use crate::cli::client::{Client, escape};
-use crate::cli::{Global, table};
+use crate::cli::watch::Watch;
+use crate::cli::write::{DryRun, Writer};
+use crate::cli::{Global, edit, table};
 
 /// List, show, change and remove profiles: boot targets with a name
 #[derive(Debug, Subcommand)]
 pub(crate) enum Profile {
     /// List profiles
-    List,
+    #[command(after_help = "Example:\n  muster profile list")]
+    List {
+        #[command(flatten)]
+        watch: Watch,
+    },
     /// Show a profile
-    Show { name: String },
+    #[command(after_help = "Example:\n  muster profile show compute")]
+    Show {
+        name: String,
+        #[command(flatten)]
+        watch: Watch,
+    },
     /// Make or replace a profile
     #[command(after_help = "\
 Examples:
@@ -26,9 +38,23 @@ Examples:
         description: String,
         #[command(flatten)]
         target: Target,
+        #[command(flatten)]
+        dry: DryRun,
+    },
+    /// Change all of a profile in an editor (VISUAL, EDITOR, or vi)
+    #[command(after_help = "Example:\n  muster profile edit compute")]
+    Edit {
+        name: String,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Remove a profile that nobody boots
-    Rm { name: String },
+    #[command(after_help = "Example:\n  muster profile rm menu")]
+    Rm {
+        name: String,
+        #[command(flatten)]
+        dry: DryRun,
+    },
 }
 
 /// What to boot.
@@ -58,7 +84,10 @@ impl Target {
     /// None: no option describes a target.
     pub(crate) fn body(self) -> anyhow::Result<Option<TargetBody>> {
         let Target { kernel, initrds, params, script, chain, local } = self;
-        let script = script.map(std::fs::read_to_string).transpose()?;
+        let read = |file: std::path::PathBuf| {
+            std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
+        };
+        let script = script.map(read).transpose()?;
         let body = TargetBody { kernel, initrds, params, script, chain, local };
         Ok(Some(body).filter(|body| *body != TargetBody::default()))
     }
@@ -67,30 +96,39 @@ impl Target {
 impl Profile {
     pub(crate) fn run(self, client: &Client, global: &Global) -> anyhow::Result<()> {
         let path = |name: &str| format!("/profiles/{}", escape(name));
-        let profiles: Vec<ProfileBody> = match self {
-            Profile::List => client.get("/profiles")?,
-            Profile::Show { name } => vec![client.get(&path(&name))?],
-            Profile::Set { name, description, target } => {
+        let writer = |dry| Writer { client, global, dry };
+        match self {
+            Profile::List { watch } => watch.show(|| {
+                let profiles: Vec<ProfileBody> = client.get("/profiles")?;
+                if global.json { table::json_text(&profiles) } else { Ok(list(&profiles)) }
+            }),
+            Profile::Show { name, watch } => watch.show(|| {
+                let profile: ProfileBody = client.get(&path(&name))?;
+                if global.json { table::json_text(&profile) } else { Ok(list(&[profile])) }
+            }),
+            Profile::Set { name, description, target, dry } => {
                 let target = target.body()?;
                 let target = target
                     .ok_or_else(|| anyhow::anyhow!("give one of --kernel, --script, --chain, --local"))?;
                 let body = ProfileBody { name: name.clone(), description, target };
-                vec![client.json(Method::PUT, &path(&name), &body)?]
+                match writer(dry).send::<ProfileBody>(Method::PUT, &path(&name), &body)? {
+                    Some(profile) if global.json => table::json(&profile),
+                    Some(profile) => table::print(&list(&[profile])),
+                    None => Ok(()),
+                }
             }
-            Profile::Rm { name } => {
-                client.bare(Method::DELETE, &path(&name))?;
-                return table::print(&format!("profile {name} removed\n"));
-            }
-        };
-        if global.json {
-            return table::json(&profiles);
+            Profile::Edit { name, dry } => edit::edit(&writer(dry), &path(&name)),
+            Profile::Rm { name, dry } => writer(dry).remove(&path(&name), &format!("profile {name}")),
         }
-        let row = |profile: &ProfileBody| {
-            vec![profile.name.clone(), sentence(&profile.target), profile.description.clone()]
-        };
-        let rows: Vec<Vec<String>> = profiles.iter().map(row).collect();
-        table::rows(&["name", "boots", "description"], &rows, "no profiles")
     }
+}
+
+fn list(profiles: &[ProfileBody]) -> String {
+    let row = |profile: &ProfileBody| {
+        vec![profile.name.clone(), sentence(&profile.target), profile.description.clone()]
+    };
+    let rows: Vec<Vec<String>> = profiles.iter().map(row).collect();
+    table::grid(&["name", "boots", "description"], &rows, "no profiles")
 }
 
 /// A target on one line.

@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::config::{Config, LogFormat};
+use crate::app::config_file::ConfigProblem;
 use crate::app::{daemon, privileges};
 use crate::cli::Global;
 
@@ -59,8 +60,13 @@ impl Serve {
     }
 }
 
-/// Reads the configuration. The default file may be absent; one that was asked for may not.
+/// Reads the configuration; mistakes in it end the command.
 pub(crate) fn load(global: &Global) -> anyhow::Result<Config> {
+    read(global)?.map_err(|problems| refused(global, &problems))
+}
+
+/// Reads the configuration, or all its mistakes. The default file may be absent; one that was asked for may not.
+pub(crate) fn read(global: &Global) -> anyhow::Result<Result<Config, Vec<ConfigProblem>>> {
     let path = &global.config;
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -72,11 +78,14 @@ pub(crate) fn load(global: &Global) -> anyhow::Result<Config> {
         }
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    Config::parse(&text).map_err(|problems| {
-        let lines: Vec<String> =
-            problems.iter().map(|problem| format!("\n  {}:{problem}", path.display())).collect();
-        anyhow::anyhow!("the configuration has {} problem(s):{}", problems.len(), lines.concat())
-    })
+    Ok(Config::parse(&text))
+}
+
+/// The mistakes of a configuration as one error, a line for each.
+pub(crate) fn refused(global: &Global, problems: &[ConfigProblem]) -> anyhow::Error {
+    let lines: Vec<String> =
+        problems.iter().map(|problem| format!("\n  {}:{problem}", global.config.display())).collect();
+    anyhow::anyhow!("the configuration has {} problem(s):{}", problems.len(), lines.concat())
 }
 
 /// The socket by which commands reach the daemon. A broken configuration does not keep them from it.

@@ -34,6 +34,7 @@ pub(crate) async fn import(
             report.changed = planned.report.changed;
             report.removed = planned.report.removed;
             report.unchanged = planned.report.unchanged;
+            report.notes = planned.report.notes;
             let fields = planned.report.fields.into_iter();
             report.fields = fields
                 .map(|(name, fields)| (name, fields.into_iter().map(str::to_owned).collect()))

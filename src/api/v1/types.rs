@@ -125,6 +125,9 @@ pub struct ReportBody {
     /// Which fields of each changed thing; only imports tell.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, Vec<String>>,
+    /// What the document says and muster cannot hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     pub dry_run: bool,
     /// The revision after the change.
     pub revision: u64,

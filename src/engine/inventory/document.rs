@@ -43,6 +43,8 @@ pub struct Document {
     pub groups: Option<Vec<GroupDeclaration>>,
     pub profiles: Option<Vec<ProfileDeclaration>>,
     pub assignments: Option<Vec<AssignmentDeclaration>>,
+    /// What the form says and our model cannot hold, for people.
+    pub notes: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Debug)]

@@ -145,7 +145,7 @@ impl Writer {
     fn target(&mut self, target: &BootTarget) {
         match target {
             BootTarget::Linux { kernel, initrds, params } => {
-                self.line("kernel", kernel);
+                self.some("kernel", Some(kernel));
                 self.list("initrds", initrds.iter());
                 self.some("params", Some(params).filter(|text| !text.is_empty()));
             }

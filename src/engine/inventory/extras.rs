@@ -76,7 +76,11 @@ fn assignment(item: &Yaml, path: &str, problems: &mut Problems) -> Option<Assign
         );
     }
     if boot.is_none() {
-        problems.add(item.line, path, "an assignment needs one of profile, kernel, script, chain, local");
+        problems.add(
+            item.line,
+            path,
+            "an assignment needs one of profile, kernel, params, script, chain, local",
+        );
     }
     Some(AssignmentDeclaration { line: item.line, whom: first?, once, boot: boot? })
 }
@@ -113,7 +117,10 @@ fn target(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<BootTarget
             problems.add(fields.line, fields.path.clone(), error.to_string());
         }
     }
-    let linux = kernel.map(|kernel| BootTarget::Linux { kernel, initrds, params });
+    // Without a kernel it is completed from the next assignment.
+    let is_linux = kernel.is_some() || !initrds.is_empty() || !params.is_empty();
+    let kernel = kernel.unwrap_or_default();
+    let linux = is_linux.then_some(BootTarget::Linux { kernel, initrds, params });
     let mut given = [linux, script, chain, local.map(|_| BootTarget::LocalDisk)].into_iter().flatten();
     let (first, second) = (given.next(), given.next());
     if second.is_some() {

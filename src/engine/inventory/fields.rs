@@ -179,7 +179,8 @@ impl<'y> Fields<'y> {
         }
     }
 
-    fn rest(&self) -> impl Iterator<Item = (&'y str, &'y Yaml)> {
+    /// Keys nobody took.
+    pub(crate) fn rest(&self) -> impl Iterator<Item = (&'y str, &'y Yaml)> {
         let taken = self.taken.clone();
         self.pairs
             .iter()

@@ -14,6 +14,7 @@ mod nodes;
 mod plan;
 mod ports;
 mod report;
+mod warewulf;
 mod yaml;
 
 pub use document::{Document, Field, ImportProblem, Problems};
@@ -21,8 +22,8 @@ pub use export::export;
 pub use plan::{Mode, Plan, plan};
 pub use report::Report;
 
-/// Reads a document: YAML or JSON in any of the forms of OpenCHAMI's tools or our own, or CSV with a header.
-/// Which one it is shows in the text.
+/// Reads a document: YAML or JSON in any of the forms of OpenCHAMI's tools or our own, Warewulf's `nodes.conf`, or
+/// CSV with a header. Which one it is shows in the text.
 ///
 /// # Errors
 /// Every problem, each with its line and field.
@@ -34,6 +35,7 @@ pub fn read(text: &str, short_name: &str) -> Result<Document, Problems> {
         csv::read(text, short_name, &mut problems)
     } else {
         match yaml::parse(text) {
+            Ok(Some(root)) if warewulf::is_warewulf(&root) => warewulf::document(&root, &mut problems),
             Ok(Some(root)) => nodes::document(&root, short_name, &mut problems),
             Ok(None) => {
                 // Half a file is no wish: pruning by it would remove everything.

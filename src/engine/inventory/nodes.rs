@@ -216,7 +216,7 @@ impl InlineBmc {
 }
 
 /// A BMC without a name of its own is called after its node.
-fn bmc_name(node: &NodeName) -> BmcName {
+pub(crate) fn bmc_name(node: &NodeName) -> BmcName {
     format!("{node}-bmc").parse().unwrap_or_else(|_| {
         // The node's name leaves no room for the suffix.
         let short: String = node.as_str().chars().take(58).collect();

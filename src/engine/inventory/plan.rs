@@ -35,6 +35,7 @@ pub struct Plan {
 /// Every problem of the result that was not there before, with the line that causes it.
 pub fn plan(inventory: &Inventory, site: &Site, document: &Document, mode: Mode) -> Result<Plan, Problems> {
     let mut planner = Planner::new(inventory);
+    planner.plan.report.notes.clone_from(&document.notes);
     let bmcs = planner.bmcs(document);
     planner.groups(document.groups.as_deref().unwrap_or_default());
     planner.profiles(document.profiles.as_deref().unwrap_or_default());

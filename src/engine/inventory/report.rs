@@ -13,6 +13,8 @@ pub struct Report {
     pub unchanged: usize,
     /// Which fields of each changed thing, as the API spells them.
     pub fields: BTreeMap<String, Vec<&'static str>>,
+    /// What was not carried over, in sentences.
+    pub notes: Vec<String>,
 }
 
 /// Things whose fields can be compared. Full destructuring makes a new field a compile error here.

@@ -1,97 +1,16 @@
 //! The command line end to end: the real binary asks the real daemon over its socket.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod head;
+mod screen;
+mod sites;
+
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::path::Path;
 
 use serde_json::Value;
 
-const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
-
-const NODES: &str = "nodes:
-- {name: nid001, nid: 1, groups: [compute], interfaces: [{mac_addr: '02:00:00:00:00:01', ip_addrs: [{ip_addr: 192.0.2.1}]}]}
-- {name: nid002, nid: 2, groups: [compute], interfaces: [{mac_addr: '02:00:00:00:00:02', ip_addrs: [{ip_addr: 192.0.2.2}]}]}
-- {name: login, interfaces: [{mac_addr: '02:00:00:00:00:03', ip_addrs: [{ip_addr: 192.0.2.3}]}]}
-";
-
-/// A head without networks: no DHCP, HTTP on a port of its own, nothing else.
-struct Head {
-    folder: tempfile::TempDir,
-    daemon: Child,
-    config: PathBuf,
-}
-
-impl Head {
-    fn start() -> Head {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("muster.toml");
-        fs::write(&config, "[http]\nlisten = [\"127.0.0.1:0\"]\n[https]\nlisten = []\n[tftp]\nlisten = []\n[dns]\nlisten = []\n[log]\nlevel = \"warn\"\n")
-            .unwrap();
-        let daemon = command(&config, folder.path()).arg("serve").spawn().unwrap();
-        let head = Head { folder, daemon, config };
-        for _ in 0..500 {
-            if head.run(&["status"]).status.success() {
-                return head;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("the daemon does not answer");
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        command(&self.config, self.folder.path()).args(arguments).output().unwrap()
-    }
-
-    fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.ok(&[&["--json"], arguments].concat())).unwrap()
-    }
-
-    /// What a refused command prints.
-    fn refused(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-        String::from_utf8(output.stderr).unwrap()
-    }
-
-    fn import(&self, text: &str, options: &[&str]) -> Output {
-        let mut child = command(&self.config, self.folder.path())
-            .args(["import", "-"])
-            .args(options)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
-    }
-}
-
-impl Drop for Head {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-    }
-}
-
-fn command(config: &Path, data: &Path) -> Command {
-    let mut command = Command::new(MUSTER);
-    command.arg("--config").arg(config).arg("--data-dir").arg(data.join("data"));
-    command
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned()
-}
+use crate::head::{Head, NODES, command, text};
 
 #[test]
 fn an_import_is_all_or_nothing_and_repeats_without_effect() {
@@ -186,7 +105,13 @@ fn wrong_use_and_missing_daemons_are_told_apart() {
         "{}",
         text(&checked)
     );
+    let problems: Value = serde_json::from_slice(&run(&["--json", "check"]).stdout).unwrap();
+    assert_eq!((&problems["good"], problems["problems"].as_array().unwrap().len()), (&Value::Bool(false), 2));
     assert!(text(&run(&["node", "list"])).contains("Is it running (muster serve)?"));
+    let socket = folder.path().join("dead.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let dead = text(&run(&["--socket", socket.to_str().unwrap(), "status"]));
+    assert!(dead.contains("is gone: see journalctl -u muster"), "{dead}");
     assert!(text(&run(&["completions", "bash"])).contains("_muster"));
 }
 
@@ -200,6 +125,7 @@ fn explain_and_replay_need_no_daemon() {
         assert!(output.status.success(), "{}", text(&output));
         text(&output)
     };
+    assert_eq!(command(&config, folder.path()).arg("explain").output().unwrap().status.code(), Some(2));
     let explained = run(&["explain", "--mac", "02:00:00:00:00:09", "--firmware", "uefi-http"]);
     for part in [
         "OFFER 192.168.77.100, loader http://192.168.77.1:8081/loaders/snponly.efi",
@@ -230,4 +156,34 @@ fn a_node_keeps_its_other_interfaces_however_it_is_called() {
         assert_eq!(interfaces[0]["addresses"][0], address, "{name}");
         assert_eq!(interfaces[1]["mac"], "02:00:00:00:00:11", "{name}");
     }
+}
+
+#[test]
+fn a_node_is_explained_by_its_name_with_a_daemon_and_without() {
+    // Reached by relays only: no link, so no privileges.
+    let network =
+        "[http]\nlisten = [\"127.0.0.1:0\"]\n[[network]]\nname = \"lab\"\naddress = \"192.0.2.254/24\"\n";
+    let mut head = Head::configured(network);
+    head.import(NODES, &[]);
+    head.ok(&["node", "add", "bare"]);
+    let asked = head.ok(&["explain", "nid001"]);
+    assert!(asked.contains("nid001"), "{asked}");
+    assert!(head.refused(&["explain", "nid01"]).contains("did you mean nid001"));
+    assert!(head.refused(&["explain", "bare"]).contains("bare has no interface"));
+    head.stop();
+    assert_eq!(head.ok(&["explain", "nid001"]), asked, "the same from what is on disk");
+    assert!(head.refused(&["explain", "bare"]).contains("bare has no interface"));
+}
+
+#[test]
+fn status_says_in_one_screen_how_the_head_is() {
+    let head = Head::start();
+    head.import(NODES, &[]);
+    let output = head.run(&["status"]);
+    let shown = text(&output);
+    assert!(shown.contains("for cluster ") && shown.contains("3 nodes, 1 groups, 0 profiles"), "{shown}");
+    assert!(shown.lines().count() <= 24, "one screen:\n{shown}");
+    let status: Value = serde_json::from_slice(&head.run(&["--json", "status"]).stdout).unwrap();
+    assert_eq!(status["nodes"], 3);
+    assert_eq!(output.status.success(), !shown.contains("broken"), "{shown}");
 }
