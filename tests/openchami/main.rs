@@ -3,3 +3,6 @@
 
 #[path = "../head/mod.rs"]
 mod head;
+
+mod smd_core;
+mod smd_discover;

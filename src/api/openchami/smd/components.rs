@@ -97,7 +97,7 @@ pub(crate) fn roots(inventory: &Inventory, ids: &[String]) -> Result<BTreeSet<Xn
 /// `POST /State/Components/ByNID/Query`.
 pub(crate) async fn query_nids(State(api): State<OpenChami>, bytes: Bytes) -> Result<Response, Problem> {
     let mut body: serde_json::Map<String, Value> = go::decode(&bytes, &KEYS)?;
-    let ranges = body.remove("NIDRanges").unwrap_or_default();
+    let ranges = body.remove("NIDRanges").unwrap_or_else(|| json!([]));
     let ranges: Vec<String> = serde_json::from_value(ranges)
         .map_err(|_| Problem::bad_request("NIDRanges must be a list such as [\"1-10\", \"20\"]"))?;
     if ranges.is_empty() {
