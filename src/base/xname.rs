@@ -61,6 +61,12 @@ impl Xname {
     }
 }
 
+impl std::borrow::Borrow<str> for Xname {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for Xname {
     type Err = XnameError;
 

@@ -36,7 +36,9 @@ impl Inventory {
             }
             Change::RemoveNode(id) => {
                 self.nodes.remove(id);
-                self.assignments.retain(|key, _| key.selector != Selector::Node(*id));
+                for lasting in [false, true] {
+                    self.assignments.remove(&AssignmentKey { selector: Selector::Node(*id), lasting });
+                }
             }
             Change::PutBmc(bmc) => {
                 self.bmcs.insert(bmc.name.clone(), Arc::clone(bmc));

@@ -3,4 +3,7 @@
 
 #[path = "../head/mod.rs"]
 mod head;
+
+mod smd_core;
+mod smd_discover;
 mod smd_rest;

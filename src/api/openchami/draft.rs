@@ -2,7 +2,7 @@
 //! those before it. Nothing counts until `finish` hands the changes to the store.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::base::{BmcName, Mac, Xname};
 use crate::model::snapshot::Machine;
-use crate::model::{Bmc, Change, Document, DocumentKey, Inventory, Node, NodeId, Snapshot};
+use crate::model::{Bmc, Change, Document, DocumentKey, Inventory, Nid, Node, NodeId, Snapshot};
 
 /// Where a hardware address stands in the inventory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,10 +25,31 @@ pub(crate) struct Draft<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) next: Inventory,
     changes: Vec<Change>,
-    /// Nodes whose value differs from the snapshot's: its indices do not hold for them.
-    touched: BTreeSet<NodeId>,
-    touched_bmcs: BTreeSet<BmcName>,
+    /// What differs from the snapshot, by what it is found by; the snapshot's indices do not hold for it.
+    made: Made,
     bmcs: OnceCell<HashMap<Xname, BmcName>>,
+    moves: Moves,
+}
+
+/// Who came and went, for what hangs on them.
+#[derive(Default)]
+pub(crate) struct Moves {
+    pub(crate) arrived: BTreeSet<NodeId>,
+    pub(crate) departed: Vec<Arc<Node>>,
+    pub(crate) new_bmcs: BTreeSet<BmcName>,
+    pub(crate) lost_bmcs: BTreeSet<BmcName>,
+}
+
+/// Indices of the nodes and BMCs that a draft has written.
+#[derive(Default)]
+struct Made {
+    nodes: HashSet<NodeId>,
+    bmcs: HashSet<BmcName>,
+    by_xname: HashMap<Xname, NodeId>,
+    by_name: HashMap<String, NodeId>,
+    by_nid: HashMap<Nid, NodeId>,
+    by_mac: HashMap<Mac, Holder>,
+    by_address: HashMap<Ipv4Addr, Holder>,
 }
 
 impl<'a> Draft<'a> {
@@ -37,9 +58,9 @@ impl<'a> Draft<'a> {
             snapshot,
             next: Inventory::clone(&snapshot.inventory),
             changes: Vec::new(),
-            touched: BTreeSet::new(),
-            touched_bmcs: BTreeSet::new(),
+            made: Made::default(),
             bmcs: OnceCell::new(),
+            moves: Moves::default(),
         }
     }
 
@@ -48,21 +69,73 @@ impl<'a> Draft<'a> {
         self.changes
     }
 
+    /// Who came and went since this was asked last.
+    pub(crate) fn moves(&mut self) -> Moves {
+        std::mem::take(&mut self.moves)
+    }
+
     pub(crate) fn apply(&mut self, change: Change) {
         match &change {
-            Change::PutNode(node) => drop(self.touched.insert(node.id)),
-            Change::RemoveNode(id) => drop(self.touched.insert(*id)),
-            Change::PutBmc(bmc) => self.touch_bmc(&bmc.name),
-            Change::RemoveBmc(name) => self.touch_bmc(name),
+            Change::PutNode(node) => self.note_node(node.id, Some(node)),
+            Change::RemoveNode(id) => self.note_node(*id, None),
+            Change::PutBmc(bmc) => self.note_bmc(&bmc.name, Some(bmc)),
+            Change::RemoveBmc(name) => self.note_bmc(name, None),
             _ => {}
         }
         self.next.apply(&change);
         self.changes.push(change);
     }
 
-    fn touch_bmc(&mut self, name: &BmcName) {
-        self.touched_bmcs.insert(name.clone());
-        self.bmcs = OnceCell::new();
+    /// Keeps the indices in step with a node that is about to change.
+    fn note_node(&mut self, id: NodeId, new: Option<&Node>) {
+        let old = self.next.nodes.get(&id).cloned();
+        let named = |node: &Node| (node.bmc.clone(), node.effective_xname());
+        if old.as_deref().map(named) != new.map(named)
+            && [old.as_deref(), new].into_iter().flatten().any(|node| self.lends_its_xname(node))
+        {
+            self.bmcs = OnceCell::new();
+        }
+        if !self.made.nodes.insert(id)
+            && let Some(old) = &old
+        {
+            self.made.drop_node(old);
+        }
+        new.into_iter().for_each(|node| self.made.add_node(node));
+        match (old, new) {
+            (None, Some(_)) => drop(self.moves.arrived.insert(id)),
+            (Some(old), None) if !self.moves.arrived.remove(&id) => self.moves.departed.push(old),
+            _ => {}
+        }
+    }
+
+    /// True if the node's BMC has no xname of its own and is known by the node's.
+    fn lends_its_xname(&self, node: &Node) -> bool {
+        let bmc = node.bmc.as_ref().and_then(|name| self.next.bmcs.get(name));
+        bmc.is_some_and(|bmc| bmc.xname.is_none())
+    }
+
+    /// Keeps the indices in step with a BMC that is about to change.
+    fn note_bmc(&mut self, name: &BmcName, new: Option<&Bmc>) {
+        let old = self.next.bmcs.get(name).cloned();
+        let xname = |bmc: &Bmc| bmc.xname.clone();
+        let (was, is) = (old.as_deref().map(xname), new.map(xname));
+        if was == Some(None) || is == Some(None) {
+            self.bmcs = OnceCell::new(); // derived from its nodes'
+        } else if let Some(known) = self.bmcs.get_mut() {
+            was.flatten().and_then(|xname| known.remove(&xname));
+            is.flatten().and_then(|xname| known.insert(xname, name.clone()));
+        }
+        if !self.made.bmcs.insert(name.clone())
+            && let Some(old) = &old
+        {
+            self.made.drop_bmc(old);
+        }
+        new.into_iter().for_each(|bmc| self.made.add_bmc(bmc));
+        match (old, new) {
+            (None, Some(_)) => drop(self.moves.new_bmcs.insert(name.clone())),
+            (Some(_), None) => drop(self.moves.lost_bmcs.insert(name.clone())),
+            _ => {}
+        }
     }
 
     pub(crate) fn put_node(&mut self, node: Node) {
@@ -75,10 +148,14 @@ impl<'a> Draft<'a> {
 
     /// The node of this xname, declared or synthesised.
     pub(crate) fn node(&self, xname: &Xname) -> Option<Arc<Node>> {
-        let made = self.touched.iter().filter_map(|id| self.next.nodes.get(id));
-        let mut made = made.filter(|node| node.effective_xname() == *xname);
-        let known = || self.snapshot.by_xname(xname).filter(|node| !self.touched.contains(&node.id));
-        made.next().or_else(known).cloned()
+        let known = || self.snapshot.by_xname(xname).map(|node| node.id).filter(|id| self.is_as_known(id));
+        let id = self.made.by_xname.get(xname).copied().or_else(known)?;
+        self.next.nodes.get(&id).cloned()
+    }
+
+    /// True if the draft has not written the node: the snapshot's indices hold.
+    fn is_as_known(&self, id: &NodeId) -> bool {
+        !self.made.nodes.contains(id)
     }
 
     /// The BMC of this xname, declared or derived from its node's.
@@ -89,59 +166,39 @@ impl<'a> Draft<'a> {
         names.get(xname).and_then(|name| self.next.bmcs.get(name)).cloned()
     }
 
+    /// The xname of a BMC, declared or derived from its nodes'.
+    pub(crate) fn bmc_xname(&self, bmc: &Bmc) -> Option<Xname> {
+        bmc.xname.clone().or_else(|| bmc_xnames(&self.next).remove(&bmc.name))
+    }
+
     /// Whose this hardware address is.
     pub(crate) fn holder_of_mac(&self, mac: Mac) -> Option<Holder> {
-        self.holder(
-            |node| node.interfaces.iter().any(|interface| interface.mac == mac),
-            |bmc| bmc.mac == Some(mac),
-            self.snapshot.by_mac(mac),
-        )
+        self.made.by_mac.get(&mac).cloned().or_else(|| self.known(self.snapshot.by_mac(mac)))
     }
 
     /// Whose this address is.
     pub(crate) fn holder_of_address(&self, address: Ipv4Addr) -> Option<Holder> {
-        self.holder(
-            |node| node.interfaces.iter().any(|interface| interface.addresses.contains(&address)),
-            |bmc| bmc.address == Some(address),
-            self.snapshot.by_address(address),
-        )
+        self.made.by_address.get(&address).cloned().or_else(|| self.known(self.snapshot.by_address(address)))
     }
 
-    fn holder(
-        &self,
-        has_node: impl Fn(&Node) -> bool,
-        has_bmc: impl Fn(&Bmc) -> bool,
-        known: Option<Machine<'_>>,
-    ) -> Option<Holder> {
-        let node = self.touched.iter().find(|id| self.next.nodes.get(id).is_some_and(|node| has_node(node)));
-        let bmc = || {
-            self.touched_bmcs.iter().find(|name| self.next.bmcs.get(*name).is_some_and(|bmc| has_bmc(bmc)))
-        };
-        let known = || match known? {
-            Machine::Node { node, .. } => (!self.touched.contains(&node.id)).then_some(Holder::Node(node.id)),
-            Machine::Bmc(bmc) => {
-                (!self.touched_bmcs.contains(&bmc.name)).then(|| Holder::Bmc(bmc.name.clone()))
-            }
-        };
-        node.map(|id| Holder::Node(*id))
-            .or_else(|| bmc().map(|name| Holder::Bmc(name.clone())))
-            .or_else(known)
+    fn known(&self, machine: Option<Machine<'_>>) -> Option<Holder> {
+        match machine? {
+            Machine::Node { node, .. } => self.is_as_known(&node.id).then_some(Holder::Node(node.id)),
+            Machine::Bmc(bmc) => (!self.made.bmcs.contains(&bmc.name)).then(|| Holder::Bmc(bmc.name.clone())),
+        }
     }
 
     /// True if a node or BMC bears this name.
     pub(crate) fn is_named(&self, name: &str) -> bool {
-        let made = self.touched.iter().filter_map(|id| self.next.nodes.get(id));
-        let known = self.snapshot.by_name(name).filter(|node| !self.touched.contains(&node.id));
         self.next.bmcs.contains_key(name)
-            || known.is_some()
-            || made.into_iter().any(|node| node.name.as_str() == name)
+            || self.made.by_name.contains_key(name)
+            || self.snapshot.by_name(name).is_some_and(|node| self.is_as_known(&node.id))
     }
 
     /// True if a node has this number.
-    pub(crate) fn is_numbered(&self, nid: crate::model::Nid) -> bool {
-        let known = self.snapshot.by_nid(nid).filter(|node| !self.touched.contains(&node.id));
-        known.is_some()
-            || self.touched.iter().filter_map(|id| self.next.nodes.get(id)).any(|node| node.nid == Some(nid))
+    pub(crate) fn is_numbered(&self, nid: Nid) -> bool {
+        self.made.by_nid.contains_key(&nid)
+            || self.snapshot.by_nid(nid).is_some_and(|node| self.is_as_known(&node.id))
     }
 
     /// A document's content; None if it is not there.
@@ -169,6 +226,54 @@ impl<'a> Draft<'a> {
         let keys: Vec<DocumentKey> = self.next.shelf(shelf).map(|document| document.key.clone()).collect();
         keys.iter().for_each(|key| self.apply(Change::RemoveDocument(key.clone())));
         keys.len()
+    }
+}
+
+impl Made {
+    fn add_node(&mut self, node: &Node) {
+        let holder = Holder::Node(node.id);
+        self.by_xname.insert(node.effective_xname(), node.id);
+        self.by_name.insert(node.name.to_string(), node.id);
+        node.nid.and_then(|nid| self.by_nid.insert(nid, node.id));
+        for interface in &node.interfaces {
+            self.by_mac.insert(interface.mac, holder.clone());
+            self.by_address.extend(interface.addresses.iter().map(|address| (*address, holder.clone())));
+        }
+    }
+
+    fn drop_node(&mut self, node: &Node) {
+        let holder = Holder::Node(node.id);
+        forget(&mut self.by_xname, &node.effective_xname(), &node.id);
+        forget(&mut self.by_name, node.name.as_str(), &node.id);
+        node.nid.into_iter().for_each(|nid| forget(&mut self.by_nid, &nid, &node.id));
+        for interface in &node.interfaces {
+            forget(&mut self.by_mac, &interface.mac, &holder);
+            interface.addresses.iter().for_each(|address| forget(&mut self.by_address, address, &holder));
+        }
+    }
+
+    fn add_bmc(&mut self, bmc: &Bmc) {
+        let holder = Holder::Bmc(bmc.name.clone());
+        bmc.mac.and_then(|mac| self.by_mac.insert(mac, holder.clone()));
+        bmc.address.and_then(|address| self.by_address.insert(address, holder));
+    }
+
+    fn drop_bmc(&mut self, bmc: &Bmc) {
+        let holder = Holder::Bmc(bmc.name.clone());
+        bmc.mac.into_iter().for_each(|mac| forget(&mut self.by_mac, &mac, &holder));
+        bmc.address.into_iter().for_each(|address| forget(&mut self.by_address, &address, &holder));
+    }
+}
+
+/// Removes an entry if it still stands for this owner: another may have taken it over.
+fn forget<K, Q, V>(index: &mut HashMap<K, V>, key: &Q, owner: &V)
+where
+    K: std::borrow::Borrow<Q> + Eq + std::hash::Hash,
+    Q: Eq + std::hash::Hash + ?Sized,
+    V: PartialEq,
+{
+    if index.get(key) == Some(owner) {
+        index.remove(key);
     }
 }
 

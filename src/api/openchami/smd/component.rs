@@ -7,10 +7,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::api::openchami::draft::{self, Draft};
-use crate::api::openchami::smd::port;
+use crate::api::openchami::smd::endpoint;
 use crate::api::problem::Problem;
+use crate::base::xname::kind::is_controller;
 use crate::base::{NodeName, Xname};
-use crate::model::profile::Boot;
+use crate::model::profile::AssignmentKey;
 use crate::model::{Arch, Assignment, Bmc, Change, Inventory, Nid, Node, NodeId, Selector, Snapshot};
 
 /// Where components live that are neither nodes nor BMCs.
@@ -21,6 +22,9 @@ pub(crate) const NOTE: &str = "smd.component";
 
 /// The annotation of nodes that bear a name we made up.
 const MADE_UP: &str = "smd.made-up-name";
+
+/// The annotation of nodes that some client calls by the xname of their BMC.
+const CALLED_BY_BMC: &str = "smd.called-by-bmc";
 
 /// The content of an annotation that says: deleted in SMD's eyes, though the thing itself is still there.
 pub(crate) const GONE: &str = "null";
@@ -123,8 +127,9 @@ pub(crate) fn of_node(node: &Node) -> Option<Component> {
 
 /// The component of a BMC; None if it was deleted in SMD's eyes.
 pub(crate) fn of_bmc(bmc: &Bmc, xname: &Xname) -> Option<Component> {
-    let kind = xname.kind().unwrap_or("NodeBMC").to_owned();
-    Some(Component { id: xname.to_string(), kind, ..note(&bmc.annotations)? })
+    let kept = note(&bmc.annotations)?;
+    let kind = if kept.kind.is_empty() { xname.kind().unwrap_or("NodeBMC").to_owned() } else { kept.kind };
+    Some(Component { id: xname.to_string(), kind, ..kept })
 }
 
 /// What is kept about something; what was declared here and never seen by SMD is there, and nothing is known
@@ -187,23 +192,20 @@ pub(crate) fn find(draft: &Draft<'_>, xname: &Xname) -> Option<Component> {
 /// # Errors
 /// It cannot be: the name is used up.
 pub(crate) fn put(draft: &mut Draft<'_>, xname: &Xname, component: &Component) -> Result<(), Problem> {
-    match component.kind.as_str() {
-        "Node" => put_node(draft, xname, component),
-        kind if crate::base::xname::kind::is_controller(kind) => {
-            put_bmc(draft, xname, component);
-            Ok(())
-        }
-        _ => {
-            draft.put_document(SHELF, xname.as_str(), component);
-            Ok(())
-        }
+    let kind = xname.kind().unwrap_or_default();
+    if kind == "Node" || draft.node(xname).is_some() {
+        return put_node(draft, xname, component);
     }
+    if is_controller(kind) || draft.bmc(xname).is_some() {
+        put_bmc(draft, xname, component);
+    } else {
+        draft.put_document(SHELF, xname.as_str(), component);
+    }
+    Ok(())
 }
 
 fn put_node(draft: &mut Draft<'_>, xname: &Xname, component: &Component) -> Result<(), Problem> {
-    let old = draft.node(xname);
-    let fresh = old.is_none();
-    let mut node = match old {
+    let mut node = match draft.node(xname) {
         Some(node) => Node::clone(&node),
         None => {
             let id = NodeId(draft.next.next_node);
@@ -238,11 +240,7 @@ fn put_node(draft: &mut Draft<'_>, xname: &Xname, component: &Component) -> Resu
         ..component.clone()
     };
     node.annotations.insert(NOTE.to_owned(), text(&kept));
-    let id = node.id;
     draft.put_node(node);
-    if fresh {
-        adopt(draft, xname, id);
-    }
     Ok(())
 }
 
@@ -262,36 +260,44 @@ pub(crate) fn rename(draft: &mut Draft<'_>, xname: &Xname, name: &str) {
     }
 }
 
-/// What waited for a node: interfaces that name it, groups that list it.
-fn adopt(draft: &mut Draft<'_>, xname: &Xname, id: NodeId) {
-    port::adopt(draft, xname);
-    let waiting = crate::api::openchami::smd::group::waiting_for(draft, xname);
-    if let Some(node) = draft.next.nodes.get(&id).filter(|_| !waiting.is_empty()) {
-        let mut node = Node::clone(node);
-        node.groups.extend(waiting);
+/// The node that is meant where a client calls a node by the xname of its BMC, as some inventory files do.
+pub(crate) fn node_below(bmc: &Xname) -> Option<Xname> {
+    bmc.is_bmc().then(|| format!("{bmc}n0").parse().ok()).flatten()
+}
+
+/// Remembers that clients call this node by its BMC's xname.
+pub(crate) fn call_by_bmc(draft: &mut Draft<'_>, node: &Xname) {
+    if let Some(node) = draft.node(node).filter(|node| !node.annotations.contains_key(CALLED_BY_BMC)) {
+        let mut node = Node::clone(&node);
+        node.annotations.insert(CALLED_BY_BMC.to_owned(), "true".to_owned());
         draft.put_node(node);
     }
 }
 
+/// What a client means by an xname: itself, or the node that goes by its BMC's.
+pub(crate) fn meant(draft: &Draft<'_>, xname: &Xname) -> Xname {
+    let node = node_below(xname)
+        .filter(|below| draft.node(below).is_some_and(|node| node.annotations.contains_key(CALLED_BY_BMC)));
+    node.unwrap_or_else(|| xname.clone())
+}
+
 fn put_bmc(draft: &mut Draft<'_>, xname: &Xname, component: &Component) {
-    let fresh = draft.bmc(xname).is_none();
     let mut bmc = bmc_or_new(draft, xname);
-    let kept = Component { id: String::new(), kind: String::new(), ..component.clone() };
+    let own = xname.kind().is_none_or(|kind| kind == component.kind);
+    let kind = if own { String::new() } else { component.kind.clone() };
+    let kept = Component { id: String::new(), kind, ..component.clone() };
     bmc.annotations.insert(NOTE.to_owned(), text(&kept));
     draft.put_bmc(bmc);
-    if fresh {
-        port::adopt(draft, xname);
-    }
 }
 
 /// The BMC of this xname, or a new one that is called by its xname and is no Redfish endpoint yet.
 pub(crate) fn bmc_or_new(draft: &Draft<'_>, xname: &Xname) -> Bmc {
     if let Some(bmc) = draft.bmc(xname) {
-        return Bmc::clone(&bmc);
+        return Bmc { xname: Some(xname.clone()), ..Bmc::clone(&bmc) };
     }
     let name = [xname.to_string(), format!("bmc-{xname}")].into_iter().find(|name| !draft.is_named(name));
     let name = name.unwrap_or_else(|| format!("bmc-{xname}"));
-    let gone = [NOTE, crate::api::openchami::smd::endpoint::NOTE];
+    let gone = [NOTE, endpoint::NOTE];
     Bmc {
         name: name.parse().expect("an xname is a host label"),
         xname: Some(xname.clone()),
@@ -309,13 +315,12 @@ pub(crate) fn remove(draft: &mut Draft<'_>, xname: &Xname) -> bool {
     }
     crate::api::openchami::smd::reservations::end(draft, xname);
     if let Some(node) = draft.node(xname) {
-        port::release(draft, xname);
-        crate::api::openchami::smd::group::keep_waiting(draft, xname, &node.groups);
         keep_assignment(draft, xname, node.id);
         draft.apply(Change::RemoveNode(node.id));
         return true;
     }
-    if let Some(bmc) = draft.bmc(xname) {
+    if draft.bmc(xname).is_some() {
+        let bmc = bmc_or_new(draft, xname);
         hide(draft, &bmc, NOTE);
         return true;
     }
@@ -323,10 +328,8 @@ pub(crate) fn remove(draft: &mut Draft<'_>, xname: &Xname) -> bool {
 }
 
 fn keep_assignment(draft: &mut Draft<'_>, xname: &Xname, id: NodeId) {
-    let held =
-        draft.next.assignments.values().filter(|held| held.selector == Selector::Node(id) && !held.once);
-    let boots: Vec<Boot> = held.map(|held| held.boot.clone()).collect();
-    for boot in boots {
+    let key = AssignmentKey { selector: Selector::Node(id), lasting: true };
+    if let Some(boot) = draft.next.assignments.get(&key).map(|held| held.boot.clone()) {
         let selector = Selector::Xname(xname.clone());
         draft.apply(Change::PutAssignment(Arc::new(Assignment { selector, once: false, boot })));
     }
@@ -337,13 +340,10 @@ pub(crate) fn hide(draft: &mut Draft<'_>, bmc: &Bmc, key: &str) {
     let mut bmc = bmc.clone();
     bmc.annotations.insert(key.to_owned(), GONE.to_owned());
     let shown = |key: &str| bmc.annotations.get(key).is_none_or(|text| text != GONE);
-    if bmc.mac.is_some() || shown(NOTE) || shown(crate::api::openchami::smd::endpoint::NOTE) {
+    if bmc.mac.is_some() || shown(NOTE) || shown(endpoint::NOTE) {
         draft.put_bmc(bmc);
         return;
     }
-    let users = draft.next.nodes.values().filter(|node| node.bmc.as_ref() == Some(&bmc.name));
-    let users: Vec<Node> = users.map(|node| Node { bmc: None, ..Node::clone(node) }).collect();
-    users.into_iter().for_each(|node| draft.put_node(node));
     draft.apply(Change::RemoveBmc(bmc.name));
 }
 

@@ -1,5 +1,7 @@
 //! `/State/Components`.
 
+use std::collections::BTreeSet;
+
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
@@ -76,17 +78,17 @@ pub(crate) async fn query_one(
 }
 
 /// What a list of names stands for: xnames, `all`, `s0`, partitions.
-fn roots(inventory: &Inventory, ids: &[String]) -> Result<Vec<Xname>, Problem> {
-    let mut roots = Vec::new();
+pub(crate) fn roots(inventory: &Inventory, ids: &[String]) -> Result<BTreeSet<Xname>, Problem> {
+    let mut roots = BTreeSet::new();
     for id in ids {
         if id.eq_ignore_ascii_case("all") {
-            roots.push("s0".parse().expect("s0 is an xname"));
+            roots.insert("s0".parse().expect("s0 is an xname"));
         } else if partitions::exists(inventory, id) {
             roots.extend(
                 partitions::members_of(inventory, id).iter().filter_map(|member| member.parse().ok()),
             );
         } else {
-            roots.push(xname(id)?);
+            roots.insert(xname(id)?);
         }
     }
     Ok(roots)
@@ -95,7 +97,7 @@ fn roots(inventory: &Inventory, ids: &[String]) -> Result<Vec<Xname>, Problem> {
 /// `POST /State/Components/ByNID/Query`.
 pub(crate) async fn query_nids(State(api): State<OpenChami>, bytes: Bytes) -> Result<Response, Problem> {
     let mut body: serde_json::Map<String, Value> = go::decode(&bytes, &KEYS)?;
-    let ranges = body.remove("NIDRanges").unwrap_or_default();
+    let ranges = body.remove("NIDRanges").unwrap_or_else(|| json!([]));
     let ranges: Vec<String> = serde_json::from_value(ranges)
         .map_err(|_| Problem::bad_request("NIDRanges must be a list such as [\"1-10\", \"20\"]"))?;
     if ranges.is_empty() {
@@ -178,7 +180,11 @@ fn put_posted(draft: &mut Draft<'_>, posted: &Component, force: bool) -> Result<
     if posted.id.is_empty() {
         return Err(Problem::bad_request("Missing Component.ID"));
     }
-    let own = xname(&posted.id)?;
+    let named = xname(&posted.id)?;
+    // Inventory files that call a node by its BMC's xname mean the node.
+    let is_node = posted.kind.eq_ignore_ascii_case("Node") && posted.nid.is_some();
+    let below = component::node_below(&named).filter(|_| is_node);
+    let own = below.clone().unwrap_or(named);
     let fresh = fresh(draft, &own, posted)?;
     let component = match component::find(draft, &own) {
         None => fresh,
@@ -193,7 +199,9 @@ fn put_posted(draft: &mut Draft<'_>, posted: &Component, force: bool) -> Result<
             ..old
         },
     };
-    component::put(draft, &own, &component)
+    component::put(draft, &own, &component)?;
+    below.iter().for_each(|node| component::call_by_bmc(draft, node));
+    Ok(())
 }
 
 /// A posted component, checked, with defaults where it says nothing.
@@ -236,7 +244,7 @@ fn fresh(draft: &Draft<'_>, own: &Xname, posted: &Component) -> Result<Component
 }
 
 /// The number that SMD gives to a node about which nothing else is known.
-fn default_nid(xname: &Xname) -> Option<u32> {
+pub(crate) fn default_nid(xname: &Xname) -> Option<u32> {
     let numbers: Vec<u32> = xname.parts().map(|(_, number)| number).collect();
     let [cabinet, chassis, slot, bmc, node] = numbers.try_into().ok()?;
     let part = |number: u32, weight: u32| number.checked_mul(weight);

@@ -12,13 +12,24 @@ use crate::model::Inventory;
 /// A compiled query over components.
 pub(crate) struct Filter {
     query: Query,
-    /// Canonical names of `id`; empty: all.
+    /// Canonical names of `id`, and of those that are negated; empty: all.
     ids: BTreeSet<String>,
+    not_ids: BTreeSet<String>,
     /// Members of the groups that are asked for, and of those that are negated.
     groups: Option<BTreeSet<String>>,
     not_groups: BTreeSet<String>,
     partitions: Option<BTreeSet<String>>,
+    not_partitions: BTreeSet<String>,
     reserved: BTreeSet<String>,
+    nids: Numbers,
+}
+
+/// Numbers that are asked for: one by one and as spans, joined by "or"; and those that are not.
+#[derive(Default)]
+struct Numbers {
+    single: BTreeSet<u32>,
+    spans: Vec<(u32, u32)>,
+    refused: BTreeSet<u32>,
 }
 
 impl Filter {
@@ -26,8 +37,11 @@ impl Filter {
     /// Status 400: a value that can be none.
     pub(crate) fn new(query: Query, inventory: &Inventory) -> Result<Filter, Problem> {
         values::check_filter(&query, inventory)?;
+        let name = |id: &str| xname(id).map(|xname| xname.to_string());
         let ids = query.all("id").iter().filter(|id| !id.starts_with('!'));
-        let ids = ids.map(|id| xname(id).map(|xname| xname.to_string())).collect::<Result<_, _>>()?;
+        let ids = ids.map(|id| name(id)).collect::<Result<_, _>>()?;
+        let not_ids = query.all("id").iter().filter_map(|id| id.strip_prefix('!'));
+        let not_ids = not_ids.map(name).collect::<Result<_, _>>()?;
         let (wanted, negated): (Vec<&String>, Vec<&String>) =
             query.all("group").iter().partition(|label| !label.starts_with('!'));
         let all = if query.has("group") { group::members(inventory) } else { Default::default() };
@@ -42,12 +56,14 @@ impl Filter {
         }
         let named: Vec<_> = wanted.iter().filter(|label| !label.eq_ignore_ascii_case("null")).collect();
         let groups = (!named.is_empty()).then(|| named.iter().flat_map(|label| members(label)).collect());
-        let partitions = query.has("partition").then(|| {
-            let names = query.all("partition").iter();
-            names.flat_map(|name| partitions::members_of(inventory, name)).collect()
-        });
+        let (named, negated): (Vec<&String>, Vec<&String>) =
+            query.all("partition").iter().partition(|name| !name.starts_with('!'));
+        let members = |name: &str| partitions::members_of(inventory, name.trim_start_matches('!'));
+        let partitions = (!named.is_empty()).then(|| named.iter().flat_map(|name| members(name)).collect());
+        let not_partitions = negated.iter().flat_map(|name| members(name)).collect();
         let reserved = if query.has("reserved") { locks::reserved(inventory) } else { BTreeSet::new() };
-        Ok(Filter { ids, groups, not_groups, partitions, reserved, query })
+        let nids = Numbers::of(&query);
+        Ok(Filter { ids, not_ids, groups, not_groups, partitions, not_partitions, reserved, nids, query })
     }
 
     /// True if the component is meant.
@@ -78,28 +94,37 @@ impl Filter {
                 query.admits_any(key, if *value { &["true", "1"] } else { &["false", "0"] })
             })
             && (self.ids.is_empty() || self.ids.contains(id))
-            && !query.all("id").iter().any(|wanted| wanted.strip_prefix('!') == Some(id))
+            && !self.not_ids.contains(id)
             && self.groups.as_ref().is_none_or(|members| members.contains(id))
             && !self.not_groups.contains(id)
             && self.partitions.as_ref().is_none_or(|members| members.contains(id))
-            && self.admits_nid(component.nid)
+            && !self.not_partitions.contains(id)
+            && self.nids.admit(component.nid)
+    }
+}
+
+impl Numbers {
+    fn of(query: &Query) -> Numbers {
+        let numbers =
+            |key: &str| -> Vec<u32> { query.all(key).iter().filter_map(|text| text.parse().ok()).collect() };
+        let (from, to) = (numbers("nid_start"), numbers("nid_end"));
+        let end = |list: &[u32], index: usize, open: u32| list.get(index).copied().unwrap_or(open);
+        let spans = 0..from.len().max(to.len());
+        let refused = query.all("nid").iter().filter_map(|text| text.strip_prefix('!'));
+        Numbers {
+            single: numbers("nid").into_iter().collect(),
+            spans: spans.map(|index| (end(&from, index, 0), end(&to, index, u32::MAX))).collect(),
+            refused: refused.filter_map(|text| text.parse().ok()).collect(),
+        }
     }
 
-    /// Numbers one by one and as spans, joined by "or".
-    fn admits_nid(&self, nid: Option<u32>) -> bool {
-        let numbers = |key: &str| -> Vec<u32> {
-            self.query.all(key).iter().filter_map(|text| text.parse().ok()).collect()
+    fn admit(&self, nid: Option<u32>) -> bool {
+        let anything = self.single.is_empty() && self.spans.is_empty();
+        let Some(nid) = nid else { return anything };
+        let inside = || {
+            self.single.contains(&nid) || self.spans.iter().any(|(low, high)| (*low..=*high).contains(&nid))
         };
-        let refused = self.query.all("nid").iter().filter_map(|text| text.strip_prefix('!'));
-        let refused: Vec<u32> = refused.filter_map(|text| text.parse().ok()).collect();
-        let (single, from, to) = (numbers("nid"), numbers("nid_start"), numbers("nid_end"));
-        let asked = !(single.is_empty() && from.is_empty() && to.is_empty());
-        let Some(nid) = nid else { return !asked };
-        let spans = from.len().max(to.len());
-        let mut spans = (0..spans)
-            .map(|index| (from.get(index).copied().unwrap_or(0), to.get(index).copied().unwrap_or(u32::MAX)));
-        let inside = single.contains(&nid) || spans.any(|(low, high)| (low..=high).contains(&nid));
-        (!asked || inside) && !refused.contains(&nid)
+        (anything || inside()) && !self.refused.contains(&nid)
     }
 }
 
@@ -129,6 +154,19 @@ pub(crate) fn project(component: Component, query: &Query) -> Component {
 }
 
 /// True if one of the roots is the component or lies above it.
-pub(crate) fn below(roots: &[Xname], xname: &Xname) -> bool {
-    roots.iter().any(|root| root.as_str() == "s0" || root.covers(xname))
+pub(crate) fn below(roots: &BTreeSet<Xname>, xname: &Xname) -> bool {
+    let mut above = std::iter::successors(Some(xname.clone()), Xname::parent);
+    roots.contains("s0") || above.any(|name| roots.contains(&name))
+}
+
+/// Puts the xnames among the values of a key into canonical form.
+pub(crate) fn normalise(query: &mut Query, key: &str) {
+    let canonical = |text: &String| {
+        let (not, rest) = text.strip_prefix('!').map_or(("", text.as_str()), |rest| ("!", rest));
+        rest.parse::<Xname>().map_or_else(|_| text.clone(), |xname| format!("{not}{xname}"))
+    };
+    let values = query.all(key).iter().map(canonical).collect();
+    if query.has(key) {
+        query.set(key, values);
+    }
 }

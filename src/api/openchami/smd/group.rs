@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::api::openchami::draft::Draft;
+use crate::api::openchami::smd::component;
 use crate::base::{GroupName, Xname};
 use crate::model::{Change, Group, Inventory, Node};
 
@@ -62,62 +63,89 @@ pub(crate) fn members_of(inventory: &Inventory, group: &Group) -> BTreeSet<Strin
     nodes.chain(kept(group).others).collect()
 }
 
-/// Puts a component into a group.
-pub(crate) fn join(draft: &mut Draft<'_>, name: &GroupName, xname: &Xname) {
-    if let Some(node) = draft.node(xname) {
+/// Puts components into a group.
+pub(crate) fn join(draft: &mut Draft<'_>, name: &GroupName, members: &[Xname]) {
+    let mut others = Vec::new();
+    for member in members {
+        let member = component::meant(draft, member);
+        let Some(node) = draft.node(&member) else {
+            others.push(member);
+            continue;
+        };
         let mut node = Node::clone(&node);
         if node.groups.insert(name.clone()) {
             draft.put_node(node);
         }
-        return;
     }
-    if let Some(group) = draft.next.groups.get(name) {
+    wait(draft, name, &others);
+}
+
+/// Lists components that are no nodes of ours, or not any more, as members of a group.
+pub(crate) fn wait(draft: &mut Draft<'_>, name: &GroupName, members: &[Xname]) {
+    if let Some(group) = draft.next.groups.get(name).filter(|_| !members.is_empty()) {
         let mut kept = kept(group);
-        kept.others.insert(xname.to_string());
+        kept.others.extend(members.iter().map(ToString::to_string));
         keep(draft, name, &kept);
     }
 }
 
-/// Takes a component out of a group; false if it was not in it.
-pub(crate) fn leave(draft: &mut Draft<'_>, name: &GroupName, xname: &Xname) -> bool {
-    let mut left = false;
-    if let Some(node) = draft.node(xname) {
+/// Takes components out of a group and tells how many were in it.
+pub(crate) fn leave(draft: &mut Draft<'_>, name: &GroupName, members: &[Xname]) -> usize {
+    let mut left = 0;
+    for member in members {
+        let member = component::meant(draft, member);
+        let Some(node) = draft.node(&member) else { continue };
         let mut node = Node::clone(&node);
         if node.groups.remove(name) {
             draft.put_node(node);
-            left = true;
+            left += 1;
         }
     }
     if let Some(group) = draft.next.groups.get(name) {
         let mut kept = kept(group);
-        if kept.others.remove(xname.as_str()) {
-            keep(draft, name, &kept);
-            left = true;
+        let before = kept.others.len();
+        for member in members {
+            kept.others.remove(member.as_str());
         }
+        left += before - kept.others.len();
+        keep(draft, name, &kept);
     }
     left
 }
 
-/// Groups that list a component which was not declared until now. They list it by itself from now on.
-pub(crate) fn waiting_for(draft: &mut Draft<'_>, xname: &Xname) -> Vec<GroupName> {
-    let mut waiting = Vec::new();
-    for group in draft.next.groups.clone().values() {
-        let mut kept = kept(group);
-        if kept.others.remove(xname.as_str()) {
+/// Which groups list components that were not declared until now. The nodes themselves say so from now on.
+pub(crate) fn adopt(draft: &mut Draft<'_>, names: &BTreeSet<Xname>) -> BTreeMap<Xname, Vec<GroupName>> {
+    let mut adopted: BTreeMap<Xname, Vec<GroupName>> = BTreeMap::new();
+    if names.is_empty() {
+        return adopted;
+    }
+    let waiting: Vec<Arc<Group>> =
+        draft.next.groups.values().filter(|group| group.annotations.contains_key(NOTE)).cloned().collect();
+    for group in waiting {
+        let mut kept = kept(&group);
+        let (new, others): (BTreeSet<String>, BTreeSet<String>) =
+            kept.others.into_iter().partition(|member| names.contains(member.as_str()));
+        for xname in new.iter().filter_map(|member| member.parse().ok()) {
+            adopted.entry(xname).or_default().push(group.name.clone());
+        }
+        kept.others = others;
+        if !new.is_empty() {
             keep(draft, &group.name, &kept);
-            waiting.push(group.name.clone());
         }
     }
-    waiting
+    adopted
 }
 
-/// Groups go on listing a component that goes.
-pub(crate) fn keep_waiting(draft: &mut Draft<'_>, xname: &Xname, groups: &BTreeSet<GroupName>) {
-    for name in groups {
-        if let Some(group) = draft.next.groups.get(name) {
-            let mut kept = kept(group);
-            kept.others.insert(xname.to_string());
-            keep(draft, name, &kept);
+/// Members of the groups with which a group excludes itself.
+pub(crate) fn rivals(draft: &Draft<'_>, name: &GroupName) -> BTreeMap<String, GroupName> {
+    let exclusive = draft.next.groups.get(name).map(|group| kept(group).exclusive).unwrap_or_default();
+    let mut taken = BTreeMap::new();
+    if !exclusive.is_empty() {
+        let others = draft.next.groups.values().filter(|other| other.name != *name);
+        for rival in others.filter(|other| kept(other).exclusive == exclusive) {
+            let members = members_of(&draft.next, rival).into_iter();
+            taken.extend(members.map(|member| (member, rival.name.clone())));
         }
     }
+    taken
 }

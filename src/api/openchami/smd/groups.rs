@@ -152,26 +152,22 @@ pub(crate) async fn create(State(api): State<OpenChami>, bytes: Bytes) -> Result
         draft.apply(Change::PutGroup(Arc::new(group)));
         let (tags, exclusive) = (tags.clone(), exclusive.clone());
         group::keep(draft, &name, &Kept { tags, exclusive, ..Kept::default() });
-        members.iter().try_for_each(|member| join(draft, &name, member))
+        join(draft, &name, &members)
     })
     .await?;
     Ok(go::created(&[format!("/hsm/v2/groups/{name}")]))
 }
 
-/// Puts a member in, unless it is in another group with which this one excludes itself.
-fn join(draft: &mut Draft<'_>, name: &GroupName, member: &Xname) -> Result<(), Problem> {
-    let exclusive = draft.next.groups.get(name).map(|group| group::kept(group).exclusive).unwrap_or_default();
-    if !exclusive.is_empty() {
-        let rivals = draft.next.groups.values().filter(|other| other.name != *name);
-        let mut rivals = rivals.filter(|other| group::kept(other).exclusive == exclusive);
-        if let Some(rival) =
-            rivals.find(|rival| group::members_of(&draft.next, rival).contains(member.as_str()))
-        {
-            let detail = format!("{member} is already in the group {}, which excludes {name}", rival.name);
+/// Puts members in, unless one is in another group with which this one excludes itself.
+fn join(draft: &mut Draft<'_>, name: &GroupName, members: &[Xname]) -> Result<(), Problem> {
+    let rivals = group::rivals(draft, name);
+    for member in members {
+        if let Some(rival) = rivals.get(member.as_str()) {
+            let detail = format!("{member} is already in the group {rival}, which excludes {name}");
             return Err(Problem::conflict(detail));
         }
     }
-    group::join(draft, name, member);
+    group::join(draft, name, members);
     Ok(())
 }
 
@@ -209,7 +205,7 @@ pub(crate) async fn patch(
         if let Some(tags) = &tags {
             group::keep(draft, &name, &Kept { tags: tags.clone(), ..group::kept(&old) });
         }
-        members.iter().try_for_each(|member| join(draft, &name, member))
+        join(draft, &name, &members)
     })
     .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -263,7 +259,7 @@ pub(crate) async fn add(
             let detail = format!("operation would conflict with an existing member: {member}");
             return Err(Problem::conflict(detail));
         }
-        join(draft, &group.name, &member)?;
+        join(draft, &group.name, std::slice::from_ref(&member))?;
         Ok(group.name.clone())
     })
     .await?;
@@ -281,12 +277,11 @@ pub(crate) async fn replace(
     let (name, _) = plan(&api, |draft| {
         let group = Arc::clone(find(&draft.next, &label)?);
         let names: BTreeSet<&str> = wanted.iter().map(Xname::as_str).collect();
-        for old in group::members_of(&draft.next, &group) {
-            if !names.contains(old.as_str()) {
-                group::leave(draft, &group.name, &xname(&old)?);
-            }
-        }
-        wanted.iter().try_for_each(|member| join(draft, &group.name, member))?;
+        let old = group::members_of(&draft.next, &group).into_iter();
+        let gone: Vec<Xname> =
+            old.filter(|old| !names.contains(old.as_str())).filter_map(|old| old.parse().ok()).collect();
+        group::leave(draft, &group.name, &gone);
+        join(draft, &group.name, &wanted)?;
         Ok(group.name.clone())
     })
     .await?;
@@ -302,7 +297,7 @@ pub(crate) async fn drop_member(
     let member = xname(&id)?;
     plan(&api, |draft| {
         let name = find(&draft.next, &label)?.name.clone();
-        if group::leave(draft, &name, &member) {
+        if group::leave(draft, &name, std::slice::from_ref(&member)) > 0 {
             Ok(())
         } else {
             Err(Problem::not_found(format!("group {name} has no member {member}")))

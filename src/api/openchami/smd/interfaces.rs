@@ -10,8 +10,10 @@ use crate::api::openchami::OpenChami;
 use crate::api::openchami::draft::Draft;
 use crate::api::openchami::go;
 use crate::api::openchami::query::Query;
+use crate::api::openchami::smd::endpoints::plain_mac;
+use crate::api::openchami::smd::filter::normalise;
 use crate::api::openchami::smd::port::{self, Address, KEYS, Port};
-use crate::api::openchami::smd::{plan, xname};
+use crate::api::openchami::smd::{component, plan, values, xname};
 use crate::api::problem::Problem;
 use crate::base::{Mac, Timestamp};
 use crate::transport::clock::now;
@@ -29,6 +31,10 @@ pub(crate) async fn list(State(api): State<OpenChami>, RawQuery(raw): RawQuery) 
     query.set("macaddress", macs);
     let ids: Vec<String> = query.all("id").iter().map(|text| text.replace([':', '-', '.'], "")).collect();
     query.set("id", ids);
+    normalise(&mut query, "componentid");
+    if let Some(kind) = query.all("type").iter().find(|kind| !is_kind(kind)) {
+        return Err(Problem::bad_request(format!("invalid type filter: {kind}")));
+    }
     let time = |key: &str| match query.first(key).filter(|text| !text.is_empty()) {
         None => Ok(None),
         Some(text) => Timestamp::parse(text).map(Some).ok_or_else(|| {
@@ -54,11 +60,10 @@ pub(crate) async fn list(State(api): State<OpenChami>, RawQuery(raw): RawQuery) 
     Ok(go::answer(StatusCode::OK, &found))
 }
 
-/// A hardware address of a filter in our spelling, a negation kept.
-fn plain_mac(text: &str) -> String {
-    let (not, rest) = text.strip_prefix('!').map_or(("", text), |rest| ("!", rest));
-    let mac = rest.parse::<Mac>().map_or_else(|_| rest.to_ascii_lowercase(), |mac| mac.to_string());
-    format!("{not}{mac}")
+/// True for the kinds of components, and for none at all.
+fn is_kind(text: &str) -> bool {
+    let plain = text.strip_prefix('!').unwrap_or(text);
+    plain.is_empty() || values::kind(plain).is_some()
 }
 
 /// The interface of a path: its id, in any spelling of a hardware address.
@@ -72,8 +77,7 @@ fn find(draft: &Draft<'_>, id: &str) -> Result<(Mac, Port), Problem> {
 }
 
 pub(crate) async fn show(State(api): State<OpenChami>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let snapshot = api.context.snapshot.load();
-    let (_, found) = find(&Draft::new(&snapshot), &id)?;
+    let found = port::one(&api.context.snapshot.load(), mac_of(&id)?).ok_or_else(missing)?;
     Ok(go::answer(StatusCode::OK, &found))
 }
 
@@ -85,6 +89,8 @@ struct Body {
     mac: Option<String>,
     #[serde(rename = "ComponentID")]
     component: Option<String>,
+    #[serde(rename = "Type")]
+    kind: Option<String>,
     #[serde(rename = "Description")]
     description: Option<String>,
     #[serde(rename = "IPAddresses")]
@@ -96,6 +102,10 @@ impl Body {
     fn onto(&self, mut port: Port) -> Result<Port, Problem> {
         if let Some(component) = &self.component {
             let owner = if component.is_empty() { None } else { Some(xname(component)?) };
+            // Inventory files that call a node by its BMC's xname mean the node.
+            let is_node = self.kind.as_ref().is_some_and(|kind| kind.eq_ignore_ascii_case("Node"));
+            let below = owner.as_ref().filter(|_| is_node).and_then(component::node_below);
+            let owner = below.or(owner);
             port.kind = owner.as_ref().and_then(|owner| owner.kind()).unwrap_or("").to_owned();
             port.component = owner.map(|owner| owner.to_string()).unwrap_or_default();
         }
@@ -148,7 +158,6 @@ fn same(there: &Port, posted: &Port) -> Option<Port> {
     let told: Vec<&str> = posted.addresses.iter().map(|one| one.address.as_str()).collect();
     let agrees = !posted.component.is_empty()
         && there.component == posted.component
-        && !there.addresses.is_empty()
         && there.addresses.iter().all(|one| told.contains(&one.address.as_str()));
     agrees.then(|| {
         let description = match posted.description.as_str() {
@@ -208,8 +217,7 @@ pub(crate) async fn addresses(
     State(api): State<OpenChami>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let snapshot = api.context.snapshot.load();
-    let (_, found) = find(&Draft::new(&snapshot), &id)?;
+    let found = port::one(&api.context.snapshot.load(), mac_of(&id)?).ok_or_else(missing)?;
     Ok(go::answer(StatusCode::OK, &found.addresses))
 }
 

@@ -1,9 +1,12 @@
 //! SMD, the hardware state manager: `/hsm/v2`. Values and where they stand are in `component`, `port`, `group`,
 //! `endpoint`; the handlers beside them speak HTTP.
 
+mod bring;
+mod children;
 pub(crate) mod component;
 mod components;
 pub(crate) mod endpoint;
+mod endpoints;
 mod filter;
 pub(crate) mod group;
 mod groups;
@@ -16,9 +19,12 @@ pub mod notify;
 mod part;
 mod partitions;
 mod patches;
+mod payload;
+mod pdu;
 pub(crate) mod port;
 mod reservations;
 mod service;
+mod settle;
 mod subscriptions;
 mod values;
 
@@ -44,6 +50,7 @@ pub fn router(api: &OpenChami) -> Router {
     let routes = Router::new()
         .merge(component_routes())
         .merge(inventory_routes())
+        .merge(endpoint_routes())
         .merge(group_routes())
         .merge(service::routes())
         .merge(maps::routes())
@@ -120,6 +127,30 @@ fn inventory_routes() -> Router<OpenChami> {
         )
 }
 
+fn endpoint_routes() -> Router<OpenChami> {
+    Router::new()
+        .route(
+            "/Inventory/RedfishEndpoints",
+            get(endpoints::list).post(endpoints::create).delete(endpoints::remove_all),
+        )
+        .route("/Inventory/RedfishEndpoints/Query/{xname}", get(endpoints::query))
+        .route(
+            "/Inventory/RedfishEndpoints/{xname}",
+            get(endpoints::show).put(endpoints::put).patch(endpoints::patch).delete(endpoints::remove),
+        )
+        .route("/Inventory/ComponentEndpoints", get(children::list).delete(children::remove_all))
+        .route("/Inventory/ComponentEndpoints/{xname}", get(children::show).delete(children::remove))
+        .route("/Inventory/ServiceEndpoints", get(children::services).delete(children::remove_services))
+        .route("/Inventory/ServiceEndpoints/{service}", get(children::services))
+        .route(
+            "/Inventory/ServiceEndpoints/{service}/RedfishEndpoints/{xname}",
+            get(children::no_service).delete(children::no_service),
+        )
+        .route("/Inventory/Discover", post(children::discover))
+        .route("/Inventory/DiscoveryStatus", get(children::discoveries))
+        .route("/Inventory/DiscoveryStatus/{id}", get(children::discovery))
+}
+
 fn group_routes() -> Router<OpenChami> {
     Router::new()
         .route("/groups", get(groups::list).post(groups::create))
@@ -160,6 +191,7 @@ pub(crate) async fn plan<T>(
         .change(|snapshot| {
             let mut draft = Draft::new(snapshot);
             outcome = Some(steps(&mut draft)?);
+            settle::settle(&mut draft);
             Ok(draft.finish())
         })
         .await?;

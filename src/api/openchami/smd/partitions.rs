@@ -74,8 +74,8 @@ pub(crate) fn by_member(inventory: &Inventory) -> BTreeMap<String, String> {
     all.flat_map(|one| one.members.ids.into_iter().map(move |id| (id, one.name.clone()))).collect()
 }
 
-fn find(draft: &Draft<'_>, name: &str) -> Result<Partition, Problem> {
-    let found = normal(name).and_then(|name| draft.document(SHELF, &name));
+fn find(inventory: &Inventory, name: &str) -> Result<Partition, Problem> {
+    let found = normal(name).and_then(|name| draft::read(inventory.document(SHELF, &name)?));
     found.ok_or_else(|| Problem::not_found(format!("No such partition: {name}")))
 }
 
@@ -107,7 +107,7 @@ pub(crate) async fn show(
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     let snapshot = api.context.snapshot.load();
-    Ok(go::answer(StatusCode::OK, &find(&Draft::new(&snapshot), &name)?))
+    Ok(go::answer(StatusCode::OK, &find(&snapshot.inventory, &name)?))
 }
 
 pub(crate) async fn create(State(api): State<OpenChami>, bytes: Bytes) -> Result<Response, Problem> {
@@ -150,7 +150,7 @@ pub(crate) async fn patch(
     let tags: Option<Vec<String>> =
         body.tags.map(|tags| tags.iter().map(|tag| label("tag", tag)).collect()).transpose()?;
     plan(&api, |draft| {
-        let old = find(draft, &name)?;
+        let old = find(&draft.next, &name)?;
         let description = body.description.clone().unwrap_or_else(|| old.description.clone());
         let tags = tags.clone().unwrap_or_else(|| old.tags.clone());
         put(draft, &Partition { description, tags, ..old });
@@ -165,7 +165,7 @@ pub(crate) async fn remove(
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     plan(&api, |draft| {
-        let found = find(draft, &name)?;
+        let found = find(&draft.next, &name)?;
         draft.remove_document(SHELF, &found.name);
         Ok(())
     })
@@ -178,7 +178,7 @@ pub(crate) async fn members(
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     let snapshot = api.context.snapshot.load();
-    let found = find(&Draft::new(&snapshot), &name)?;
+    let found = find(&snapshot.inventory, &name)?;
     Ok(go::answer(StatusCode::OK, &Members { ids: found.members.ids }))
 }
 
@@ -190,7 +190,7 @@ pub(crate) async fn add(
     let body: Member = go::decode(&bytes, &KEYS)?;
     let member = xname(&body.id)?.to_string();
     let (name, _) = plan(&api, |draft| {
-        let mut found = find(draft, &name)?;
+        let mut found = find(&draft.next, &name)?;
         if !found.members.ids.insert(member.clone()) {
             return Err(Problem::conflict(format!(
                 "operation would conflict with an existing member: {member}"
@@ -210,7 +210,7 @@ pub(crate) async fn drop_member(
 ) -> Result<Response, Problem> {
     let member = xname(&id)?;
     plan(&api, |draft| {
-        let mut found = find(draft, &name)?;
+        let mut found = find(&draft.next, &name)?;
         if !found.members.ids.remove(member.as_str()) {
             return Err(Problem::not_found(format!("partition {} has no member {member}", found.name)));
         }

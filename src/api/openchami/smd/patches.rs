@@ -177,6 +177,8 @@ async fn renumber(api: &OpenChami, list: Vec<Numbered>) -> Result<Response, Prob
         return Err(Problem::bad_request("Missing Components"));
     }
     plan(api, |draft| {
+        let wanted: BTreeMap<Xname, u32> =
+            wanted.iter().map(|(xname, nid)| (component::meant(draft, xname), *nid)).collect();
         let found: Vec<(Xname, Component)> =
             wanted.keys().filter_map(|xname| Some((xname.clone(), component::find(draft, xname)?))).collect();
         if found.is_empty() {

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::api::openchami::draft::{self, Draft, Holder};
 use crate::api::openchami::smd::component;
 use crate::base::{BmcName, Mac, Xname};
-use crate::model::{Bmc, Interface, Inventory, Node, NodeId, Site};
+use crate::model::snapshot::Machine;
+use crate::model::{Bmc, Interface, Inventory, Node, NodeId, Site, Snapshot};
 
 /// Where interfaces live that belong to no node and no BMC.
 pub(crate) const SHELF: &str = "smd.interface";
@@ -47,6 +48,19 @@ pub(crate) struct Port {
     pub(crate) kind: String,
     #[serde(rename = "IPAddresses")]
     pub(crate) addresses: Vec<Address>,
+}
+
+impl Port {
+    /// An interface of which only the hardware address and the component are known.
+    pub(crate) fn blank(mac: Mac, component: &Xname) -> Port {
+        Port {
+            id: id(mac),
+            mac: mac.to_string(),
+            component: component.to_string(),
+            kind: component.kind().unwrap_or_default().to_owned(),
+            ..Port::default()
+        }
+    }
 }
 
 /// An address of an interface.
@@ -105,7 +119,7 @@ fn show(
     }
 }
 
-fn of_node(node: &Node) -> impl Iterator<Item = (Mac, Port)> {
+pub(crate) fn of_node(node: &Node) -> impl Iterator<Item = (Mac, Port)> {
     let xname = node.effective_xname();
     node.interfaces
         .iter()
@@ -138,26 +152,23 @@ pub(crate) fn find(draft: &Draft<'_>, mac: Mac) -> Option<Port> {
             of_node(draft.next.nodes.get(&id)?).find(|(own, _)| *own == mac).map(|(_, port)| port)
         }
         Some(Holder::Bmc(name)) => {
-            let names = draft::bmc_xnames(&draft.next);
-            of_bmc(draft.next.bmcs.get(&name)?, names.get(&name)?).map(|(_, port)| port)
+            let bmc = draft.next.bmcs.get(&name)?;
+            of_bmc(bmc, &draft.bmc_xname(bmc)?).map(|(_, port)| port)
         }
         None => draft.document(SHELF, &id(mac)),
     }
 }
 
-/// Interfaces of one component.
-pub(crate) fn of_component(draft: &Draft<'_>, xname: &Xname) -> Vec<(Mac, Port)> {
-    let mut ports: Vec<(Mac, Port)> = draft::shelf::<Port>(&draft.next, SHELF)
-        .into_iter()
-        .filter(|(_, port)| port.component == xname.as_str())
-        .filter_map(|(id, port)| Some((id.parse().ok()?, port)))
-        .collect();
-    if let Some(node) = draft.node(xname) {
-        ports.extend(of_node(&node));
-    } else if let Some(bmc) = draft.bmc(xname) {
-        ports.extend(of_bmc(&bmc, xname));
+/// One interface of a snapshot.
+pub(crate) fn one(snapshot: &Snapshot, mac: Mac) -> Option<Port> {
+    match snapshot.by_mac(mac) {
+        Some(Machine::Node { node, .. }) => of_node(node).find(|(own, _)| *own == mac).map(|(_, port)| port),
+        Some(Machine::Bmc(bmc)) => {
+            let derived = || draft::bmc_xnames(&snapshot.inventory).remove(&bmc.name);
+            of_bmc(bmc, &bmc.xname.clone().or_else(derived)?).map(|(_, port)| port)
+        }
+        None => draft::read(snapshot.inventory.document(SHELF, &id(mac))?),
     }
-    ports
 }
 
 /// Writes an interface to where it belongs. One that was elsewhere moves.
@@ -273,23 +284,6 @@ pub(crate) fn remove(draft: &mut Draft<'_>, mac: Mac) -> bool {
             true
         }
         None => draft.remove_document(SHELF, &id(mac)),
-    }
-}
-
-/// Interfaces that were posted before their component become its ports.
-pub(crate) fn adopt(draft: &mut Draft<'_>, xname: &Xname) {
-    for (mac, port) in of_component(draft, xname) {
-        if draft.holder_of_mac(mac).is_none() {
-            put(draft, mac, &port);
-        }
-    }
-}
-
-/// Ports of a component that goes become interfaces that wait for its return.
-pub(crate) fn release(draft: &mut Draft<'_>, xname: &Xname) {
-    for (mac, port) in of_component(draft, xname) {
-        remove(draft, mac);
-        draft.put_document(SHELF, &id(mac), &port);
     }
 }
 
