@@ -144,9 +144,12 @@ fn canonical(path: &str) -> &str {
         &path["/apis/bss".len()..]
     } else if below("/apis/smd", path) {
         &path["/apis/smd".len()..]
-    } else if path.starts_with("/cloud-init/cloud-init") {
-        &path["/cloud-init".len()..]
     } else {
+        let mut path = path;
+        // Each turn takes a piece of the path away.
+        while path.starts_with("/cloud-init/cloud-init") {
+            path = &path["/cloud-init".len()..];
+        }
         path
     }
 }
@@ -261,6 +264,8 @@ mod tests {
             "/cloud-init/admin%2fgroups",
             "/cloud-init/cloud-init/admin/groups",
             "/cloud-init/cloud-init-secure/user-data",
+            "/cloud-init/cloud-init/cloud-init-secure/user-data",
+            "/cloud-init/cloud-init/cloud-init/admin/groups",
             "/cloud-init/cloud-init%2dsecure/user-data",
             "/cloud-init%2dsecure/user-data",
             "/cloud-init/%ff",
