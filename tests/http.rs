@@ -91,7 +91,8 @@ fn machines_get_their_scripts_and_others_are_told_why_not() {
     assert!(head.curl("{}/boot/script?mac=02-00-00-00-00-02").contains("the node's policy is ignore"));
     assert_eq!(head.curl(&format!("{CODE} {{}}/boot/script?mac=02-00-00-00-00-02")), "404");
     assert_eq!(head.curl(&format!("{CODE} {{}}/boot/script?mac=nonsense")), "400");
-    assert_eq!(head.curl(&format!("{CODE} {{}}/nothing")), "404");
+    // A path that nobody declared open is closed, also if there is nothing behind it.
+    assert_eq!(head.curl(&format!("{CODE} {{}}/nothing")), "401");
     // Changing anything over TCP takes a token.
     assert_eq!(head.curl(&format!("{CODE} {{}}/api/v1/nodes")), "401");
     assert_eq!(head.curl(&format!("{CODE} -X DELETE {{}}/api/v1/nodes?set=*")), "401");

@@ -63,3 +63,40 @@ pub fn issuer(config: &Config) -> String {
         (None, None) => format!("https://{domain}:8443"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::app::config::Config;
+    use crate::app::door::{add, issuer};
+    use crate::engine::token::Trust;
+    use crate::model::Role;
+
+    #[test]
+    fn the_issuer_is_the_head_by_its_domain() {
+        let of = |more: &str| {
+            issuer(&Config::parse(&format!("[cluster]\ndomain = \"demo.example\"\n{more}")).unwrap())
+        };
+        assert_eq!(of(""), "https://demo.example:8443");
+        assert_eq!(of("[https]\nlisten = []"), "http://demo.example:8081");
+        assert_eq!(of("[https]\nlisten = []\n[http]\nlisten = []"), "https://demo.example:8443");
+    }
+
+    #[test]
+    fn a_key_set_that_cannot_be_used_keeps_the_head_from_starting() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jwks.json");
+        let put = |text: &str| {
+            fs::write(&path, text).unwrap();
+            add(&mut Trust::default(), &path, Role::Viewer).map_err(|error| error.to_string())
+        };
+        let key =
+            r#"{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        assert_eq!(put(&format!("{{\"keys\":[{key}]}}")), Ok(()));
+        assert!(put("{}").unwrap_err().contains("is not a JSON Web Key Set"));
+        assert!(put(&" ".repeat(2 << 20)).unwrap_err().contains("has 2097152 bytes"));
+        fs::remove_file(&path).unwrap();
+        assert!(add(&mut Trust::default(), &path, Role::Viewer).is_err());
+    }
+}

@@ -15,8 +15,9 @@ use crate::transport::vault::certificate_path;
 /// Print shell lines that point ochami and scripts to this head, with a token
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Sets CLUSTER_ACCESS_TOKEN (DEMO_ACCESS_TOKEN for the cluster demo), which ochami reads, ACCESS_TOKEN, SMD_URL, BSS_URL,
-CLOUD_INIT_URL, CLOUD_INIT_SECURE_URL, and CACERT, the file of the head's certificate authority.
+Sets CLUSTER_ACCESS_TOKEN, which ochami reads (DEMO_ACCESS_TOKEN for the cluster demo),
+ACCESS_TOKEN, SMD_URL, BSS_URL, CLOUD_INIT_URL, CLOUD_INIT_SECURE_URL, and CACERT, the file
+of the head's certificate authority.
 
 Examples:
   eval \"$(muster env)\"

@@ -29,7 +29,7 @@ pub struct Claims {
 impl Claims {
     #[must_use]
     pub fn expires(&self) -> Timestamp {
-        self.issued + self.life
+        Timestamp(self.issued.0.saturating_add(self.life.0))
     }
 
     /// Scopes as OAuth clients show them. They grant nothing; `roles` does.

@@ -6,8 +6,8 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde_json::{Map, Value};
 
+use crate::base::Timestamp;
 use crate::base::limits::{FOREIGN_KEYS_MAX, TOKEN_BYTES_MAX, TOKEN_LEEWAY};
-use crate::base::{Millis, Timestamp};
 use crate::model::Role;
 
 /// Claims that must be there. Their values are not compared: any key of ours speaks for this head, and an empty
@@ -159,10 +159,10 @@ fn judge(claims: &Map<String, Value>, key: &Key, now: Timestamp) -> Result<Verif
     let issued = time(claims, "iat")?;
     let not_before = time(claims, "nbf")?;
     let expires = time(claims, "exp")?.ok_or(Refusal::Missing("exp"))?;
-    if now > expires + TOKEN_LEEWAY {
+    if now.since(expires) > TOKEN_LEEWAY {
         return Err(Refusal::Expired);
     }
-    if [issued, not_before].into_iter().flatten().any(|at| at > now + TOKEN_LEEWAY) {
+    if [issued, not_before].into_iter().flatten().any(|at| at.since(now) > TOKEN_LEEWAY) {
         return Err(Refusal::NotYet);
     }
     if let Some(name) = REQUIRED.into_iter().find(|name| claims.get(*name).is_none_or(Value::is_null)) {
@@ -191,7 +191,7 @@ fn highest(roles: Option<&Value>) -> Option<Role> {
 fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<Timestamp>, Refusal> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let seconds = value.as_u64().ok_or(Refusal::Claim(name))?;
-    Ok(Some(Timestamp(0) + Millis::from_secs(seconds)))
+    Ok(Some(Timestamp(seconds.saturating_mul(1000))))
 }
 
 /// A key with the one algorithm that it is good for. Shared secrets are not: whoever checks could sign.
