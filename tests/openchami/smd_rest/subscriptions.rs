@@ -80,6 +80,7 @@ async fn subscriptions_are_kept_changed_and_removed() {
 }
 
 /// A receiver on loopback: what it got, in order. Its first answers are as told, then 200.
+#[expect(clippy::disallowed_methods, reason = "it ends with the runtime of its test")]
 pub(crate) async fn receiver(answers: &[u16]) -> (String, mpsc::Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/scn", listener.local_addr().unwrap());
@@ -236,5 +237,21 @@ async fn a_receiver_for_whom_nobody_vouches_gets_nothing() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), failed).await.unwrap();
+    tasks.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_target_is_served_again_after_its_task_has_ended() {
+    let tasks = Tasks::new();
+    let idle = Manners { idle: Duration::from_millis(1), ..Manners::default() };
+    let webhooks = Webhooks::start(idle, &tasks);
+    let (url, mut inbox) = receiver(&[]).await;
+    for number in 0..20 {
+        let body = json!({"Timestamp": "Z", "number": number}).to_string();
+        webhooks.send(url.parse().unwrap(), Bytes::from(body)).await;
+        assert_eq!(next(&mut inbox).await, json!({ "number": number }));
+        tokio::time::sleep(Duration::from_millis(number % 4)).await; // around the moment in which it ends
+    }
+    assert_eq!((webhooks.counters.failed.value(), webhooks.counters.dropped.value()), (0, 0));
     tasks.stop(Duration::from_secs(5)).await;
 }
