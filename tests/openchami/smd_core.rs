@@ -325,6 +325,18 @@ async fn patches_obey_the_transitions_of_states_one_by_one_and_in_bulk() {
 }
 
 #[tokio::test]
+async fn names_that_were_made_up_follow_the_numbers() {
+    let head = smd();
+    post(&head, json!([component("x0c0s0b0n0", 1), component("x0c0s0b0n1", 2)])).await;
+    let swap = json!({"Components": [{"ID": "x0c0s0b0n0", "NID": 2}, {"ID": "x0c0s0b0n1", "NID": 1}]});
+    head.json("PATCH", &format!("{COMPONENTS}/BulkNID"), swap).await.is(204);
+    let snapshot = head.context.snapshot.load();
+    for (name, xname) in [("nid001", "x0c0s0b0n1"), ("nid002", "x0c0s0b0n0")] {
+        assert_eq!(snapshot.by_name(name).unwrap().effective_xname().as_str(), xname);
+    }
+}
+
+#[tokio::test]
 async fn interfaces_are_what_dhcp_answers_in_the_next_moment() {
     let head = smd();
     post(&head, json!([component("x0c0s0b0n0", 1)])).await;

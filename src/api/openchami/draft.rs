@@ -28,6 +28,8 @@ pub(crate) struct Draft<'a> {
     /// What differs from the snapshot, by what it is found by; the snapshot's indices do not hold for it.
     made: Made,
     bmcs: OnceCell<HashMap<Xname, BmcName>>,
+    /// True if some BMC may be known by the xname of its nodes.
+    some_derived: bool,
     moves: Moves,
 }
 
@@ -60,6 +62,7 @@ impl<'a> Draft<'a> {
             changes: Vec::new(),
             made: Made::default(),
             bmcs: OnceCell::new(),
+            some_derived: snapshot.inventory.bmcs.values().any(|bmc| bmc.xname.is_none()),
             moves: Moves::default(),
         }
     }
@@ -116,15 +119,10 @@ impl<'a> Draft<'a> {
 
     /// Keeps the indices in step with a BMC that is about to change.
     fn note_bmc(&mut self, name: &BmcName, new: Option<&Bmc>) {
+        self.some_derived |= new.is_some_and(|bmc| bmc.xname.is_none());
         let old = self.next.bmcs.get(name).cloned();
         let xname = |bmc: &Bmc| bmc.xname.clone();
-        let (was, is) = (old.as_deref().map(xname), new.map(xname));
-        if was == Some(None) || is == Some(None) {
-            self.bmcs = OnceCell::new(); // derived from its nodes'
-        } else if let Some(known) = self.bmcs.get_mut() {
-            was.flatten().and_then(|xname| known.remove(&xname));
-            is.flatten().and_then(|xname| known.insert(xname, name.clone()));
-        }
+        self.note_xname(name, old.as_deref().map(xname), new.map(xname));
         if !self.made.bmcs.insert(name.clone())
             && let Some(old) = &old
         {
@@ -135,6 +133,25 @@ impl<'a> Draft<'a> {
             (None, Some(_)) => drop(self.moves.new_bmcs.insert(name.clone())),
             (Some(_), None) => drop(self.moves.lost_bmcs.insert(name.clone())),
             _ => {}
+        }
+    }
+
+    /// Keeps the names of BMCs in step with one; `None` is no BMC, `Some(None)` one that is known by its nodes.
+    fn note_xname(&mut self, name: &BmcName, was: Option<Option<Xname>>, is: Option<Option<Xname>>) {
+        let Some(known) = self.bmcs.get_mut() else { return };
+        let is_same = was == is;
+        let is_settled =
+            is.as_ref().is_some_and(|is| is.as_ref().is_some_and(|is| known.get(is) == Some(name)));
+        // A name that comes or goes matters to no other BMC if all have their own.
+        let all_declared = was != Some(None) && is != Some(None) && !self.some_derived;
+        if is_same || was == Some(None) && is_settled {
+            return;
+        }
+        if all_declared {
+            was.flatten().and_then(|was| known.remove(&was));
+            is.flatten().and_then(|is| known.insert(is, name.clone()));
+        } else {
+            self.bmcs = OnceCell::new();
         }
     }
 
@@ -292,17 +309,27 @@ pub(crate) fn shelf<T: DeserializeOwned>(inventory: &Inventory, shelf: &str) -> 
         .collect()
 }
 
-/// The xnames of BMCs: declared, else the parent of the first node that names the BMC. A BMC without either has
-/// none, and is not seen by clients that think in xnames.
+/// The xnames of BMCs: declared, else the parent of the first node that names the BMC, unless another has it. A BMC
+/// without either has none, and is not seen by clients that think in xnames.
 pub(crate) fn bmc_xnames(inventory: &Inventory) -> HashMap<BmcName, Xname> {
     let mut names: HashMap<BmcName, Xname> =
         inventory.bmcs.values().filter_map(|bmc| Some((bmc.name.clone(), bmc.xname.clone()?))).collect();
+    if names.len() == inventory.bmcs.len() {
+        return names;
+    }
+    let mut taken: HashSet<Xname> = names.values().cloned().collect();
     for node in inventory.nodes.values() {
-        if let Some(bmc) = node.bmc.as_ref().filter(|bmc| !names.contains_key(*bmc))
+        let bmc =
+            node.bmc.as_ref().filter(|bmc| !names.contains_key(*bmc) && inventory.bmcs.contains_key(*bmc));
+        if let Some(bmc) = bmc
             && let Some(xname) = node.effective_xname().parent()
+            && taken.insert(xname.clone())
         {
             names.insert(bmc.clone(), xname);
         }
     }
     names
 }
+
+#[cfg(test)]
+mod tests;

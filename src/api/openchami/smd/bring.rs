@@ -108,13 +108,14 @@ impl Bringing<'_> {
         taken: &mut BTreeSet<Xname>,
     ) -> Result<(), Problem> {
         let count = taken.len();
-        let (xname, named) = match self.named(system).filter(|xname| !taken.contains(xname)) {
-            Some(xname) => (xname, true),
-            None => (self.numbered(count, taken)?, false),
+        let xname = match self.named(system).filter(|xname| !taken.contains(xname)) {
+            Some(xname) => xname,
+            None => self.numbered(count, taken)?,
         };
         taken.insert(xname.clone());
         self.put_node(draft, &xname, count)?;
-        if named && !system.name.is_empty() {
+        // Who says xnames read an inventory file, where the name is the node's; what a BMC calls its system is not.
+        if self.xnames(system).next().is_some() {
             component::rename(draft, &xname, &system.name);
         }
         let mut macs = BTreeSet::new();
@@ -136,13 +137,19 @@ impl Bringing<'_> {
         Ok(())
     }
 
-    /// The node's name, where the tool says it: at the end of the system's URI, or as its interfaces' name. The
-    /// position in the list is no name: a BMC's only system may be its second node.
+    /// The node's xname, where the tool says it. The position in the list is no name: a BMC's only system may be its
+    /// second node.
     fn named(&self, system: &System) -> Option<Xname> {
+        self.xnames(system).find(|name| name.is_node())
+    }
+
+    /// Xnames of this BMC or its nodes at the end of the system's URI or as its interfaces' names.
+    fn xnames(&self, system: &System) -> impl Iterator<Item = Xname> {
         let last = system.uri.rsplit('/').next();
         let names = last.into_iter().chain(system.ethernet_interfaces.iter().map(|nic| nic.name.as_str()));
-        let mut nodes = names.filter_map(|name| name.parse().ok());
-        nodes.find(|name: &Xname| name.is_node() && name.parent().as_ref() == Some(self.xname))
+        let own =
+            |name: &Xname| name == self.xname || name.is_node() && name.parent().as_ref() == Some(self.xname);
+        names.filter_map(|name| name.parse().ok()).filter(own)
     }
 
     fn numbered(&self, from: usize, taken: &BTreeSet<Xname>) -> Result<Xname, Problem> {

@@ -23,6 +23,12 @@ pub(crate) const NOTE: &str = "smd.component";
 /// The annotation of nodes that bear a name we made up.
 const MADE_UP: &str = "smd.made-up-name";
 
+/// The name follows the node's number.
+const BY_NUMBER: &str = "number";
+
+/// Discovery told the name; it stays when the number changes.
+const BY_DISCOVERY: &str = "discovery";
+
 /// The annotation of nodes that some client calls by the xname of their BMC.
 const CALLED_BY_BMC: &str = "smd.called-by-bmc";
 
@@ -209,21 +215,20 @@ fn put_node(draft: &mut Draft<'_>, xname: &Xname, component: &Component) -> Resu
         Some(node) => Node::clone(&node),
         None => {
             let id = NodeId(draft.next.next_node);
-            let name = made_up_name(draft, xname, component.nid)
+            let name = made_up_name(draft, xname, component.nid, None)
                 .ok_or_else(|| Problem::conflict(format!("no name is left for {xname}")))?;
             let mut node = Node::new(id, name);
             // A synthesised xname comes back with the number that it stands for, or not at all.
             node.xname = (xname.synthetic_number() != Some(id.0)).then(|| xname.clone());
-            node.annotations.insert(MADE_UP.to_owned(), "true".to_owned());
+            node.annotations.insert(MADE_UP.to_owned(), BY_NUMBER.to_owned());
             node
         }
     };
     let nid = component.nid.map(Nid);
     let free = nid.filter(|nid| node.nid == Some(*nid) || !draft.is_numbered(*nid));
-    if free.is_some()
-        && node.nid != free
-        && node.annotations.contains_key(MADE_UP)
-        && let Some(name) = made_up_name(draft, xname, component.nid)
+    if node.nid != free
+        && node.annotations.get(MADE_UP).is_some_and(|how| how == BY_NUMBER)
+        && let Some(name) = made_up_name(draft, xname, free.map(|nid| nid.0), Some(&node.name))
     {
         node.name = name;
     }
@@ -244,11 +249,17 @@ fn put_node(draft: &mut Draft<'_>, xname: &Xname, component: &Component) -> Resu
     Ok(())
 }
 
-/// `nid007` if the number is given and the name free, else the xname.
-fn made_up_name(draft: &Draft<'_>, xname: &Xname, nid: Option<u32>) -> Option<NodeName> {
+/// `nid007` if the number is given and the name free or the node's own, else the xname.
+fn made_up_name(
+    draft: &Draft<'_>,
+    xname: &Xname,
+    nid: Option<u32>,
+    own: Option<&NodeName>,
+) -> Option<NodeName> {
     let by_number = nid.map(|nid| format!("{}{nid:03}", draft.snapshot.site.short_name));
     let names = by_number.into_iter().chain([xname.to_string(), format!("node-{xname}")]);
-    names.filter(|name| !draft.is_named(name)).find_map(|name| name.parse().ok())
+    let is_own = |name: &str| own.is_some_and(|own| own.as_str() == name);
+    names.filter(|name| is_own(name) || !draft.is_named(name)).find_map(|name| name.parse().ok())
 }
 
 /// Gives a node the name by which its discovery knows it, if nobody gave it one before.
@@ -256,7 +267,9 @@ pub(crate) fn rename(draft: &mut Draft<'_>, xname: &Xname, name: &str) {
     let Some(node) = draft.node(xname).filter(|node| node.annotations.contains_key(MADE_UP)) else { return };
     let Ok(name) = name.parse::<NodeName>() else { return };
     if name != node.name && !draft.is_named(name.as_str()) {
-        draft.put_node(Node { name, ..Node::clone(&node) });
+        let mut node = Node { name, ..Node::clone(&node) };
+        node.annotations.insert(MADE_UP.to_owned(), BY_DISCOVERY.to_owned());
+        draft.put_node(node);
     }
 }
 

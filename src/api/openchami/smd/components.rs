@@ -239,6 +239,9 @@ fn fresh(draft: &Draft<'_>, own: &Xname, posted: &Component) -> Result<Component
         net_type: optional("NetType", &values::NET_TYPES, &posted.net_type)?,
         arch: optional("Arch", &values::ARCHS, &posted.arch)?,
         class: optional("Class", &values::CLASSES, &posted.class)?,
+        // Only locks lock.
+        locked: false,
+        reservation_disabled: false,
         ..posted.clone()
     })
 }

@@ -150,19 +150,22 @@ pub(crate) fn put(draft: &mut Draft<'_>, xname: &Xname, endpoint: &Endpoint) {
     let name = bmc.name.clone();
     draft.put_bmc(bmc);
     let holder = Holder::Bmc(name.clone());
-    if let Some(mac) = endpoint.mac.parse::<Mac>().ok().filter(|mac| mac.is_unicast())
-        && draft.holder_of_mac(mac).is_none_or(|other| other == holder)
+    let is_free = |other: Option<Holder>| other.is_none_or(|other| other == holder);
+    let told = endpoint.mac.parse::<Mac>().ok();
+    let told = told.filter(|mac| mac.is_unicast() && is_free(draft.holder_of_mac(*mac)));
+    let before = draft.next.bmcs.get(&name).and_then(|bmc| bmc.mac);
+    if let (Some(told), Some(before)) = (told, before)
+        && told != before
     {
-        let other = draft.next.bmcs.get(&name).and_then(|bmc| bmc.mac).filter(|other| *other != mac);
-        if let Some(other) = other {
-            port::remove(draft, other);
-        }
+        port::remove(draft, before);
+    }
+    if let Some(mac) = told.or(before) {
         put_port(draft, xname, mac, &endpoint.address);
     }
-    let free = |address: &Ipv4Addr| draft.holder_of_address(*address).is_none_or(|other| other == holder);
-    let address = endpoint.address.parse::<Ipv4Addr>().ok().filter(free);
+    let address = endpoint.address.parse::<Ipv4Addr>().ok();
+    let address = address.filter(|address| is_free(draft.holder_of_address(*address)));
     let Some(bmc) = draft.next.bmcs.get(&name) else { return };
-    let mut bmc = Bmc { address: bmc.address.or(address), ..Bmc::clone(bmc) };
+    let mut bmc = Bmc { address: address.or(bmc.address), ..Bmc::clone(bmc) };
     // What the BMC says by itself is not said twice: the next change of it counts.
     let mut kept = endpoint.clone();
     if bmc.mac.is_some_and(|mac| mac.to_string() == kept.mac) {
@@ -183,6 +186,16 @@ fn put_port(draft: &mut Draft<'_>, xname: &Xname, mac: Mac, address: &str) {
     }
     if old.as_ref() != Some(&port) || draft.holder_of_mac(mac).is_none() {
         port::put(draft, mac, &port);
+    }
+}
+
+/// What was found below an endpoint goes by its new name.
+pub(crate) fn rename_children(draft: &mut Draft<'_>, endpoint: &Endpoint) {
+    let stale = |child: &Child| child.endpoint == endpoint.id && child.fqdn != endpoint.fqdn;
+    let stale: Vec<(Xname, Child)> =
+        children(&draft.next).into_iter().filter(|(_, child)| stale(child)).collect();
+    for (xname, child) in stale {
+        draft.put_document(CHILDREN, xname.as_str(), &Child { fqdn: endpoint.fqdn.clone(), ..child });
     }
 }
 

@@ -257,7 +257,9 @@ pub(crate) async fn put(
     let (own, body) = addressed(&id, &bytes)?;
     let (_, snapshot) = plan(&api, |draft| {
         let mut taken = Taken::of(&draft.next);
-        write(draft, &mut taken, &own, &body, How::Replace)
+        write(draft, &mut taken, &own, &body, How::Replace)?;
+        endpoint::find(draft, &own).iter().for_each(|new| endpoint::rename_children(draft, new));
+        Ok(())
     })
     .await?;
     Ok(go::answer(StatusCode::OK, &endpoint::one(&snapshot, &own).ok_or_else(missing)?))
@@ -274,6 +276,7 @@ pub(crate) async fn patch(
         let new = body.onto(old)?;
         Taken::of(&draft.next).take(&own, &new)?;
         endpoint::put(draft, &own, &new);
+        endpoint::rename_children(draft, &new);
         Ok(())
     })
     .await?;

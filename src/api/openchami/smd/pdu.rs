@@ -45,7 +45,8 @@ impl Outlet {
         }
         let called = self.called();
         let (letters, number) = called.split_at(called.find(|c: char| c.is_ascii_digit())?);
-        let unit = letters.bytes().nth(1).map_or(0, |letter| letter.to_ascii_uppercase().wrapping_sub(b'A'));
+        let unit =
+            letters.as_bytes().get(1).map_or(0, |letter| letter.to_ascii_uppercase().wrapping_sub(b'A'));
         Some(format!("p{unit}v{number}"))
     }
 }
