@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum::body::Bytes;
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -81,31 +81,6 @@ impl Client {
         self.send(method, path, Vec::new(), "")
     }
 
-    /// Lines of an answer without an end, until `on_line` says false.
-    pub(crate) fn follow(
-        &self,
-        path: &str,
-        mut on_line: impl FnMut(&str) -> anyhow::Result<bool>,
-    ) -> anyhow::Result<()> {
-        let request = Request::builder()
-            .uri(format!("{}{path}", v1::PREFIX))
-            .header(header::HOST, "muster")
-            .header(header::ACCEPT, "text/event-stream")
-            .body(Metered::new(Bytes::new(), ""))?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (status, body) = runtime.block_on(async {
-            match &self.0 {
-                Target::Unix(path) => stream::lines(connect_unix(path).await?, request, &mut on_line).await,
-                Target::Tcp(host) => {
-                    let stream = tokio::net::TcpStream::connect(host).await;
-                    let stream = stream.with_context(|| format!("cannot reach {host}"))?;
-                    stream::lines(stream, request, &mut on_line).await
-                }
-            }
-        })?;
-        if status.is_success() { Ok(()) } else { Err(refusal(status, &body)) }
-    }
-
     fn send(&self, method: Method, path: &str, body: Vec<u8>, kind: &str) -> anyhow::Result<Bytes> {
         let (status, body) = self.exchange(method, path, body, kind)?;
         if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
@@ -118,51 +93,54 @@ impl Client {
         body: Vec<u8>,
         kind: &str,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
-        self.exchange_at(method, &format!("{}{path}", v1::PREFIX), body, kind)
+        self.ask(method, &format!("{}{path}", v1::PREFIX), body, kind)
     }
 
-    /// A request to one of the interfaces of the replaced stack, by its whole path.
-    pub(crate) fn foreign(
-        &self,
-        method: Method,
-        path: &str,
-        body: Vec<u8>,
-    ) -> anyhow::Result<(StatusCode, Bytes)> {
-        self.exchange_at(method, path, body, "application/json")
-    }
-
-    fn exchange_at(
+    /// A request by its whole path, to interfaces beside the API too.
+    pub(crate) fn ask(
         &self,
         method: Method,
         path: &str,
         body: Vec<u8>,
         kind: &str,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "muster")
-            .header(header::CONTENT_TYPE, kind)
-            .body(Metered::new(Bytes::from(body), "planning"))?;
+        let mut request = self.request(method, path, body)?;
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_str(kind)?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let exchange = async {
-            match &self.0 {
-                Target::Unix(path) => exchange(connect_unix(path).await?, request).await,
-                Target::Tcp(host) => {
-                    let stream = tokio::net::TcpStream::connect(host).await;
-                    exchange(stream.with_context(|| format!("cannot reach {host}"))?, request).await
-                }
-            }
-        };
+        let exchange = async { exchange(self.open().await?, request).await };
         let patient = async { tokio::time::timeout(PATIENCE, exchange).await };
         runtime.block_on(patient).context("the daemon does not answer")?
     }
+
+    fn request(&self, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<Request<Metered>> {
+        let request = Request::builder().method(method).uri(path).header(header::HOST, "muster");
+        Ok(request.body(Metered::new(Bytes::from(body), "planning"))?)
+    }
+
+    /// A connection to the daemon.
+    async fn open(&self) -> anyhow::Result<Box<dyn Wire>> {
+        match &self.0 {
+            Target::Unix(path) => {
+                let stream = tokio::net::UnixStream::connect(path).await;
+                Ok(Box::new(stream.map_err(|error| no_daemon(path, error))?))
+            }
+            Target::Tcp(host) => {
+                let stream = tokio::net::TcpStream::connect(host).await;
+                Ok(Box::new(stream.with_context(|| format!("cannot reach {host}"))?))
+            }
+        }
+    }
 }
 
-/// What to look at when the socket leads to nobody.
-fn no_daemon(socket: &std::path::Path, error: &std::io::Error) -> String {
+/// What carries requests: a socket, with or without TLS around it.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for S {}
+
+/// Why the socket leads to nobody, and what to look at.
+fn no_daemon(socket: &std::path::Path, error: std::io::Error) -> anyhow::Error {
     let socket = socket.display();
-    match error.kind() {
+    let text = match error.kind() {
         std::io::ErrorKind::PermissionDenied => format!(
             "you may not use {socket}: be root, or a member of the group muster (usermod -aG muster $USER, and \
              log in again)"
@@ -174,21 +152,11 @@ fn no_daemon(socket: &std::path::Path, error: &std::io::Error) -> String {
             "no daemon answers at {socket}. Is it running (muster serve)? Is --data-dir the daemon's (or \
              --socket)? See systemctl status muster"
         ),
-    }
+    };
+    anyhow::Error::from(error).context(text)
 }
 
-async fn connect_unix(path: &std::path::Path) -> anyhow::Result<tokio::net::UnixStream> {
-    let stream = tokio::net::UnixStream::connect(path).await;
-    stream.map_err(|error| {
-        let text = no_daemon(path, &error);
-        anyhow::Error::from(error).context(text)
-    })
-}
-
-async fn exchange<S>(stream: S, request: Request<Metered>) -> anyhow::Result<(StatusCode, Bytes)>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+async fn exchange(stream: Box<dyn Wire>, request: Request<Metered>) -> anyhow::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let answer = async {
         let response = sender.send_request(request).await?;
