@@ -49,7 +49,8 @@ struct Port {
 
 /// Makes the document.
 pub(crate) fn convert(site: &Inventory) -> Converted {
-    let mut reader = Reader { site, ports: BTreeMap::new(), notes: Vec::new() };
+    let endpoints = site.endpoints.iter().filter_map(|one| Some(xname(&one["ID"])?.to_string())).collect();
+    let mut reader = Reader { site, endpoints, ports: BTreeMap::new(), notes: Vec::new() };
     reader.ports();
     let components: Vec<(Xname, &Value)> =
         site.components.iter().filter_map(|one| Some((xname(&one["ID"])?, one))).collect();
@@ -85,6 +86,8 @@ fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
 
 struct Reader<'s> {
     site: &'s Inventory,
+    /// Xnames of the Redfish endpoints.
+    endpoints: BTreeSet<String>,
     /// By the xname that they belong to; those of nothing are under the empty text.
     ports: BTreeMap<String, Vec<Port>>,
     notes: Vec<String>,
@@ -171,9 +174,7 @@ impl Reader<'_> {
 
     fn bmc_of(&self, node: &str) -> Option<String> {
         let parent = node.parse::<Xname>().ok()?.parent()?.to_string();
-        let endpoint =
-            self.site.endpoints.iter().any(|one| xname(&one["ID"]).is_some_and(|id| id.as_str() == parent));
-        (endpoint || self.ports.contains_key(&parent)).then_some(parent)
+        (self.endpoints.contains(&parent) || self.ports.contains_key(&parent)).then_some(parent)
     }
 
     /// A BMC for each Redfish endpoint, and for each controller that has nothing but interfaces.
