@@ -63,8 +63,7 @@ pub(crate) fn convert(site: &Inventory) -> Converted {
     let mut names: BTreeSet<String> = BTreeSet::new();
     let node_list: Vec<Value> =
         nodes.iter().map(|(xname, one)| reader.node(xname, one, &memberships, &mut names)).collect();
-    let controllers = components.iter().filter(|(_, one)| one["Type"] == "NodeBMC").map(|(xname, _)| xname);
-    let bmcs = reader.bmcs(controllers.map(ToString::to_string).collect(), &names);
+    let bmcs = reader.bmcs(&names);
     reader.leftovers(&nodes, &bmcs);
     Converted {
         nodes: node_list.len(),
@@ -178,7 +177,7 @@ impl Reader<'_> {
     }
 
     /// A BMC for each Redfish endpoint, and for each controller that has nothing but interfaces.
-    fn bmcs(&mut self, controllers: BTreeSet<String>, nodes: &BTreeSet<String>) -> Vec<Value> {
+    fn bmcs(&mut self, nodes: &BTreeSet<String>) -> Vec<Value> {
         let mut endpoints: BTreeMap<String, Value> = BTreeMap::new();
         for endpoint in &self.site.endpoints {
             match xname(&endpoint["ID"]) {
@@ -194,8 +193,10 @@ impl Reader<'_> {
                 }
             }
         }
-        for controller in controllers.into_iter().filter(|xname| self.ports.contains_key(xname)) {
-            endpoints.entry(controller).or_insert(Value::Null);
+        let controllers =
+            self.ports.keys().filter(|owner| owner.parse::<Xname>().is_ok_and(|xname| xname.is_bmc()));
+        for controller in controllers {
+            endpoints.entry(controller.clone()).or_insert(Value::Null);
         }
         let mut used = nodes.clone();
         endpoints.iter().map(|(xname, endpoint)| self.bmc(xname, endpoint, &mut used)).collect()
