@@ -131,30 +131,6 @@ impl Client {
         self.send(method, path, Vec::new(), "")
     }
 
-    /// A request to one of the interfaces of the replaced stack, by its whole path.
-    pub(crate) fn foreign(
-        &self,
-        method: Method,
-        path: &str,
-        body: Vec<u8>,
-    ) -> anyhow::Result<(StatusCode, Bytes)> {
-        self.ask(method, path, body, "application/json")
-    }
-
-    /// Lines of an answer without an end, until `on_line` says false.
-    pub(crate) fn follow(
-        &self,
-        path: &str,
-        mut on_line: impl FnMut(&str) -> anyhow::Result<bool>,
-    ) -> anyhow::Result<()> {
-        let mut request = self.request(Method::GET, &format!("{}{path}", v1::PREFIX), Vec::new())?;
-        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (status, body) =
-            runtime.block_on(async { stream::lines(self.connect().await?, request, &mut on_line).await })?;
-        if status.is_success() { Ok(()) } else { Err(refusal(status, &body)) }
-    }
-
     fn send(&self, method: Method, path: &str, body: Vec<u8>, kind: &str) -> anyhow::Result<Bytes> {
         let (status, body) = self.exchange(method, path, body, kind)?;
         if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
@@ -170,7 +146,8 @@ impl Client {
         self.ask(method, &format!("{}{path}", v1::PREFIX), body, kind)
     }
 
-    fn ask(
+    /// A request by its whole path, to interfaces beside the API too.
+    pub(crate) fn ask(
         &self,
         method: Method,
         path: &str,
@@ -180,7 +157,7 @@ impl Client {
         let mut request = self.request(method, path, body)?;
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_str(kind)?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let exchange = async { exchange(self.connect().await?, request).await };
+        let exchange = async { exchange(self.open().await?, request).await };
         let patient = async { tokio::time::timeout(PATIENCE, exchange).await };
         runtime.block_on(patient).context("the daemon does not answer")?
     }
@@ -202,15 +179,19 @@ impl Client {
         Ok(request)
     }
 
-    async fn connect(&self) -> anyhow::Result<Box<dyn Wire>> {
+    /// A connection to the daemon.
+    async fn open(&self) -> anyhow::Result<Box<dyn Wire>> {
         match &self.0 {
-            Target::Unix(path) => Ok(Box::new(connect_unix(path).await?)),
+            Target::Unix(path) => {
+                let stream = tokio::net::UnixStream::connect(path).await;
+                Ok(Box::new(stream.map_err(|error| no_daemon(path, error))?))
+            }
             Target::Tcp(remote) => remote.connect().await,
         }
     }
 }
 
-/// What requests go over.
+/// What carries requests: a socket, with or without TLS around it.
 trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for S {}
@@ -261,10 +242,10 @@ pub(crate) fn known_roots(data_dir: &Path) -> Vec<PathBuf> {
     system.into_iter().chain(own).collect()
 }
 
-/// What to look at when the socket leads to nobody.
-fn no_daemon(socket: &Path, error: &std::io::Error) -> String {
+/// Why the socket leads to nobody, and what to look at.
+fn no_daemon(socket: &Path, error: std::io::Error) -> anyhow::Error {
     let socket = socket.display();
-    match error.kind() {
+    let text = match error.kind() {
         std::io::ErrorKind::PermissionDenied => format!(
             "you may not use {socket}: be root, or a member of the group muster (usermod -aG muster $USER, and \
              log in again)"
@@ -276,15 +257,8 @@ fn no_daemon(socket: &Path, error: &std::io::Error) -> String {
             "no daemon answers at {socket}. Is it running (muster serve)? Is --data-dir the daemon's (or \
              --socket)? See systemctl status muster"
         ),
-    }
-}
-
-async fn connect_unix(path: &Path) -> anyhow::Result<tokio::net::UnixStream> {
-    let stream = tokio::net::UnixStream::connect(path).await;
-    stream.map_err(|error| {
-        let text = no_daemon(path, &error);
-        anyhow::Error::from(error).context(text)
-    })
+    };
+    anyhow::Error::from(error).context(text)
 }
 
 async fn exchange(stream: Box<dyn Wire>, request: Request<Metered>) -> anyhow::Result<(StatusCode, Bytes)> {

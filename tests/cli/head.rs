@@ -33,9 +33,7 @@ impl Head {
     pub fn open() -> (Head, String) {
         // A port that was free a moment ago: the daemon's own is not told.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let http = format!(
-            "[auth]\nmode = \"off\"\n[http]\nlisten = [\"127.0.0.1:{port}\"]\n[https]\nlisten = []\n"
-        );
+        let http = format!("[auth]\nmode = \"off\"\n[http]\nlisten = [\"127.0.0.1:{port}\"]\n");
         (Head::configured(&http), format!("http://127.0.0.1:{port}"))
     }
 
@@ -43,7 +41,8 @@ impl Head {
     pub fn configured(http: &str) -> Head {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("muster.toml");
-        let quiet = "[tftp]\nlisten = []\n[dns]\nlisten = []\n[log]\nlevel = \"error\"\n";
+        let quiet =
+            "[https]\nlisten = []\n[tftp]\nlisten = []\n[dns]\nlisten = []\n[log]\nlevel = \"error\"\n";
         fs::write(&config, format!("{http}{quiet}")).unwrap();
         let daemon = command(&config, folder.path()).arg("serve").spawn().unwrap();
         let head = Head { folder, daemon, config };

@@ -1,8 +1,10 @@
 //! The command line end to end: the real binary asks the real daemon over its socket.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod changes;
 mod head;
 mod screen;
+mod server;
 mod sites;
 
 use std::fs;

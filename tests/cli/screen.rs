@@ -1,5 +1,7 @@
 //! What people see: tables on terminals and in pipes, colours, watching, suggestions, editors, man pages.
 
+#![allow(clippy::disallowed_methods, reason = "a test that waits for a process needs a clock")]
+
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::body::Bytes;
-use axum::http::{Request, StatusCode};
+use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::api::v1;
+use crate::cli::client::{Client, Wire, refusal};
 use crate::cli::progress::Metered;
 
 /// How long a stream may be silent. The daemon sends a comment line far more often.
@@ -17,16 +18,27 @@ const SILENCE: Duration = Duration::from_secs(90);
 /// Longest line: an event with all that it says.
 const LINE_BYTES_MAX: usize = 4 << 20;
 
-/// Sends a request and hands each line of the answer to `on_line`, until that says false or the answer ends.
+impl Client {
+    /// Hands each line of an answer to `on_line`, until that says false or the answer ends.
+    pub(crate) fn follow(
+        &self,
+        path: &str,
+        mut on_line: impl FnMut(&str) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let request = self.request(Method::GET, &format!("{}{path}", v1::PREFIX), Vec::new())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (status, body) =
+            runtime.block_on(async { lines(self.open().await?, request, &mut on_line).await })?;
+        if status.is_success() { Ok(()) } else { Err(refusal(status, &body)) }
+    }
+}
+
 /// A refusal comes back with its body.
-pub(crate) async fn lines<S>(
-    stream: S,
+async fn lines(
+    stream: Box<dyn Wire>,
     request: Request<Metered>,
     on_line: &mut dyn FnMut(&str) -> anyhow::Result<bool>,
-) -> anyhow::Result<(StatusCode, Bytes)>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+) -> anyhow::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let mut connection = std::pin::pin!(connection);
     let reading = async {

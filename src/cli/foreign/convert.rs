@@ -49,7 +49,8 @@ struct Port {
 
 /// Makes the document.
 pub(crate) fn convert(site: &Inventory) -> Converted {
-    let mut reader = Reader { site, ports: BTreeMap::new(), notes: Vec::new() };
+    let endpoints = site.endpoints.iter().filter_map(|one| Some(xname(&one["ID"])?.to_string())).collect();
+    let mut reader = Reader { site, endpoints, ports: BTreeMap::new(), notes: Vec::new() };
     reader.ports();
     let components: Vec<(Xname, &Value)> =
         site.components.iter().filter_map(|one| Some((xname(&one["ID"])?, one))).collect();
@@ -62,8 +63,7 @@ pub(crate) fn convert(site: &Inventory) -> Converted {
     let mut names: BTreeSet<String> = BTreeSet::new();
     let node_list: Vec<Value> =
         nodes.iter().map(|(xname, one)| reader.node(xname, one, &memberships, &mut names)).collect();
-    let controllers = components.iter().filter(|(_, one)| one["Type"] == "NodeBMC").map(|(xname, _)| xname);
-    let bmcs = reader.bmcs(controllers.map(ToString::to_string).collect(), &names);
+    let bmcs = reader.bmcs(&names);
     reader.leftovers(&nodes, &bmcs);
     Converted {
         nodes: node_list.len(),
@@ -85,6 +85,8 @@ fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
 
 struct Reader<'s> {
     site: &'s Inventory,
+    /// Xnames of the Redfish endpoints.
+    endpoints: BTreeSet<String>,
     /// By the xname that they belong to; those of nothing are under the empty text.
     ports: BTreeMap<String, Vec<Port>>,
     notes: Vec<String>,
@@ -171,13 +173,11 @@ impl Reader<'_> {
 
     fn bmc_of(&self, node: &str) -> Option<String> {
         let parent = node.parse::<Xname>().ok()?.parent()?.to_string();
-        let endpoint =
-            self.site.endpoints.iter().any(|one| xname(&one["ID"]).is_some_and(|id| id.as_str() == parent));
-        (endpoint || self.ports.contains_key(&parent)).then_some(parent)
+        (self.endpoints.contains(&parent) || self.ports.contains_key(&parent)).then_some(parent)
     }
 
     /// A BMC for each Redfish endpoint, and for each controller that has nothing but interfaces.
-    fn bmcs(&mut self, controllers: BTreeSet<String>, nodes: &BTreeSet<String>) -> Vec<Value> {
+    fn bmcs(&mut self, nodes: &BTreeSet<String>) -> Vec<Value> {
         let mut endpoints: BTreeMap<String, Value> = BTreeMap::new();
         for endpoint in &self.site.endpoints {
             match xname(&endpoint["ID"]) {
@@ -193,8 +193,10 @@ impl Reader<'_> {
                 }
             }
         }
-        for controller in controllers.into_iter().filter(|xname| self.ports.contains_key(xname)) {
-            endpoints.entry(controller).or_insert(Value::Null);
+        let controllers =
+            self.ports.keys().filter(|owner| owner.parse::<Xname>().is_ok_and(|xname| xname.is_bmc()));
+        for controller in controllers {
+            endpoints.entry(controller.clone()).or_insert(Value::Null);
         }
         let mut used = nodes.clone();
         endpoints.iter().map(|(xname, endpoint)| self.bmc(xname, endpoint, &mut used)).collect()

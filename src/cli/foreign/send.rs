@@ -95,7 +95,8 @@ impl Letters {
         for letter in &self.0 {
             steps.on(letter.kind);
             let bytes = serde_json::to_vec(&letter.body)?;
-            let (status, answer) = client.foreign(letter.method.clone(), &letter.path, bytes)?;
+            let (status, answer) =
+                client.ask(letter.method.clone(), &letter.path, bytes, "application/json")?;
             let there = letter.once && status == StatusCode::CONFLICT;
             if !status.is_success() && !there {
                 let answer = String::from_utf8_lossy(&answer);

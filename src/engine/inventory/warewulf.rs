@@ -133,7 +133,8 @@ impl Reader {
             annotations.insert("warewulf.name".to_owned(), key.to_owned());
         }
         if let Some(image) = settings.image.clone() {
-            *self.images.entry(image.clone()).or_default() += 1;
+            let count = self.images.entry(image.clone()).or_default();
+            *count = count.saturating_add(1);
             annotations.insert("warewulf.image".to_owned(), image);
         }
         let interfaces = self.interfaces(&name, &settings, &mut annotations);

@@ -90,6 +90,16 @@ fn a_site_of_smd_becomes_a_document_that_our_import_takes() {
 }
 
 #[test]
+fn a_controller_that_is_only_known_by_its_interface_is_a_bmc_too() {
+    let mut site = site();
+    site.endpoints.clear();
+    site.components.retain(|one| one["Type"] == "Node");
+    let (nodes, changes) = nodes(&convert(&site).document);
+    assert_eq!(nodes[0].bmc.as_ref().unwrap().as_str(), "x1000c0s0b0");
+    assert_eq!(changes.iter().filter(|change| matches!(change, Change::PutBmc(_))).count(), 2);
+}
+
+#[test]
 fn what_cannot_come_over_is_said() {
     let notes = convert(&site()).notes.join("\n");
     for part in [
