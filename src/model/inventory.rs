@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::base::{BmcName, GroupName, ProfileName};
+use crate::model::document::NODE_INSTANCE_SHELF;
 use crate::model::profile::AssignmentKey;
 use crate::model::{Assignment, Bmc, Change, Document, DocumentKey, Group, Node, NodeId, Profile, Selector};
 
@@ -37,6 +38,7 @@ impl Inventory {
             Change::RemoveNode(id) => {
                 self.nodes.remove(id);
                 self.assignments.retain(|key, _| key.selector != Selector::Node(*id));
+                self.documents.remove(&DocumentKey::new(NODE_INSTANCE_SHELF, &id.0.to_string()));
             }
             Change::PutBmc(bmc) => {
                 self.bmcs.insert(bmc.name.clone(), Arc::clone(bmc));

@@ -14,7 +14,7 @@ mod nodes;
 mod plan;
 mod ports;
 mod report;
-mod yaml;
+pub(crate) mod yaml;
 
 pub use document::{Document, Field, ImportProblem, Problems};
 pub use export::export;
