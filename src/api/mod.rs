@@ -2,6 +2,7 @@
 //! answers back into the words of the caller. Only here do methods, paths and JSON exist.
 
 pub mod boot;
+pub mod cloud_init;
 pub mod context;
 pub mod openapi;
 pub mod openchami;

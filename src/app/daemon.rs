@@ -11,7 +11,7 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use tokio::sync::watch;
 
-use crate::api::context::{Context, Turn};
+use crate::api::context::{Context, PhoneHomes, Turn};
 use crate::api::problem::Problem;
 use crate::api::v1;
 use crate::app::config::{Auth, Config};
@@ -135,6 +135,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         dhcp,
         started: now(),
         turn: Turn::default(),
+        calls: PhoneHomes::default(),
     };
     let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
     report_loaders(&loaders);

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::api::context::{Context, Turn};
+use crate::api::context::{Context, PhoneHomes, Turn};
 use crate::api::openapi::{OPERATIONS, document, examples};
 use crate::api::problem::Problem;
 use crate::api::v1::explain::StepBody;
@@ -61,6 +61,7 @@ async fn every_operation_is_routed_and_every_schema_exists() {
         dhcp: Handle::pair().0,
         started: Timestamp(0),
         turn: Turn::default(),
+        calls: PhoneHomes::default(),
     };
     let router = router(context);
     for operation in OPERATIONS {
