@@ -3,6 +3,7 @@
 mod boot;
 mod check;
 mod client;
+mod cloud_init;
 mod explain;
 mod groups;
 mod inventory;
@@ -91,6 +92,8 @@ enum Command {
     #[command(subcommand)]
     Boot(boot::Boot),
     #[command(subcommand)]
+    CloudInit(cloud_init::CloudInit),
+    #[command(subcommand)]
     Network(observed::Network),
     #[command(subcommand)]
     Lease(observed::Lease),
@@ -149,6 +152,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Group(command) => command.run(&client(&global)?, &global),
         Command::Profile(command) => command.run(&client(&global)?, &global),
         Command::Boot(command) => command.run(&client(&global)?, &global),
+        Command::CloudInit(command) => command.run(&client(&global)?, &global),
         Command::Network(command) => command.run(&client(&global)?, &global),
         Command::Lease(command) => command.run(&client(&global)?, &global),
         Command::Discover(command) => command.run(&client(&global)?, &global),

@@ -1,13 +1,13 @@
 //! Site defaults, group data and node instance data as they are kept: JSON with the keys of OpenCHAMI's
 //! cloud-init server. Keys are read in any case and with dashes or underscores, because its clients send both.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::base::GroupName;
+pub use crate::engine::cloud_init::fields::Wrong;
+use crate::engine::cloud_init::fields::{Fields, base_url, kept, write, wrong};
 use crate::model::document::NODE_INSTANCE_SHELF;
 use crate::model::{Document, Inventory, Node};
 
@@ -20,14 +20,6 @@ pub const GROUP_SHELF: &str = "cloud-init.group";
 
 /// Longest number in a synthesised host name; more digits than any site counts.
 const NID_LENGTH_MAX: u64 = 10;
-
-/// Says which field of an entry cannot be.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{field}: {text}")]
-pub struct Wrong {
-    pub field: String,
-    pub text: String,
-}
 
 /// What every node has unless its groups or itself say otherwise.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -95,66 +87,6 @@ pub struct NodeData {
     pub file: Option<File>,
 }
 
-/// An object's fields by their keys in lower case with dashes. Empty texts and nulls are as good as absent.
-struct Fields<'a>(BTreeMap<String, &'a Value>);
-
-impl<'a> Fields<'a> {
-    fn of(value: &'a Value, what: &str) -> Result<Fields<'a>, Wrong> {
-        let object = value.as_object().ok_or_else(|| wrong(what, "must be an object"))?;
-        let given = object.iter().filter(|(_, value)| !value.is_null());
-        Ok(Fields(given.map(|(key, value)| (key.to_ascii_lowercase().replace('_', "-"), value)).collect()))
-    }
-
-    fn get(&self, key: &str) -> Option<&'a Value> {
-        self.0.get(&key.replace('_', "-")).copied()
-    }
-
-    fn text(&self, key: &str) -> Result<Option<String>, Wrong> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
-            Some(Value::Number(number)) => Ok(Some(number.to_string())),
-            Some(_) => Err(wrong(key, "must be a text")),
-        }
-    }
-
-    fn number(&self, key: &str, max: u64) -> Result<Option<u64>, Wrong> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        let number = value.as_u64().or_else(|| value.as_str()?.parse().ok()).filter(|number| *number <= max);
-        number.map(Some).ok_or_else(|| wrong(key, &format!("must be a number up to {max}")))
-    }
-
-    fn texts(&self, key: &str) -> Result<Vec<String>, Wrong> {
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        match self.get(key) {
-            None => Ok(Vec::new()),
-            Some(Value::String(one)) => Ok(vec![one.clone()]),
-            Some(Value::Array(items)) => {
-                let texts: Option<Vec<String>> = items.iter().map(text).collect();
-                texts.ok_or_else(|| wrong(key, "must be a list of texts"))
-            }
-            Some(_) => Err(wrong(key, "must be a list of texts")),
-        }
-    }
-
-    fn map(&self, key: &str) -> Result<Map<String, Value>, Wrong> {
-        match self.get(key) {
-            None => Ok(Map::new()),
-            Some(Value::Object(map)) => Ok(map.clone()),
-            Some(_) => Err(wrong(key, "must be an object")),
-        }
-    }
-
-    fn file(&self) -> Result<Option<File>, Wrong> {
-        self.get("file").map(File::read).transpose()
-    }
-}
-
-/// Writes an entry: what is absent is left out.
-fn write(texts: impl IntoIterator<Item = (&'static str, Option<String>)>) -> Map<String, Value> {
-    texts.into_iter().filter_map(|(key, text)| Some((key.to_owned(), json!(text?)))).collect()
-}
-
 impl Defaults {
     /// The text fields with their keys. `cloud_provider` has an underscore in JSON.
     fn texts(&mut self) -> [(&'static str, &mut Option<String>); 8] {
@@ -214,18 +146,6 @@ impl Defaults {
         let document = inventory.document(DEFAULTS_SHELF, DEFAULTS_ID);
         document.and_then(|document| Defaults::read(&kept(document)?).ok()).unwrap_or_default()
     }
-}
-
-/// A URL that paths can be put behind.
-fn base_url(field: &str, url: &str) -> Result<String, Wrong> {
-    let known = url.starts_with("http://") || url.starts_with("https://");
-    if !known || url.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(wrong(
-            field,
-            &format!("{url:?} is no URL; give one such as http://172.16.0.254:8081/cloud-init"),
-        ));
-    }
-    Ok(url.trim_end_matches('/').to_owned())
 }
 
 impl Encoding {
@@ -303,7 +223,7 @@ impl GroupData {
                 .map_err(|error: crate::base::name::NameError| wrong("name", &error.to_string()))?,
             description: fields.text("description")?.unwrap_or_default(),
             meta_data: fields.map("meta-data")?,
-            file: fields.file()?,
+            file: fields.get("file").map(File::read).transpose()?,
         })
     }
 
@@ -361,7 +281,7 @@ impl NodeData {
             installation: fields.number("installation", u64::MAX)?.unwrap_or_default(),
             public_keys: fields.texts("public-keys")?,
             meta_data: fields.map("meta-data")?,
-            file: fields.file()?,
+            file: fields.get("file").map(File::read).transpose()?,
             ..NodeData::default()
         };
         for (key, slot) in read.texts() {
@@ -406,13 +326,4 @@ impl NodeData {
     pub fn at(inventory: &Inventory, id: &str) -> Option<NodeData> {
         NodeData::read(&kept(inventory.document(NODE_INSTANCE_SHELF, id)?)?).ok()
     }
-}
-
-/// A document's JSON. Only `write` makes them.
-pub(crate) fn kept(document: &Document) -> Option<Value> {
-    serde_json::from_str(&document.body).ok()
-}
-
-fn wrong(field: &str, text: &str) -> Wrong {
-    Wrong { field: field.to_owned(), text: text.to_owned() }
 }

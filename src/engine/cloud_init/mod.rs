@@ -9,6 +9,7 @@
 pub mod calls;
 pub mod check;
 pub mod entry;
+mod fields;
 mod meta;
 mod network;
 pub mod preview;

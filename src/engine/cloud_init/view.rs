@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use serde_json::{Map, Value};
 
 use crate::base::GroupName;
-use crate::engine::cloud_init::entry::{Defaults, GroupData, NodeData, kept};
+use crate::engine::cloud_init::entry::{Defaults, GroupData, NodeData};
+use crate::engine::cloud_init::fields::kept;
 use crate::engine::cloud_init::meta::{self, MetaData, Source};
 use crate::engine::cloud_init::{network, yaml};
 use crate::model::{Inventory, Node, Snapshot};
