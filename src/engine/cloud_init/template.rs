@@ -1,6 +1,7 @@
 //! Jinja templates as cloud-init renders them on a node: the same variables and aliases, the same text for a
 //! variable that is missing, values printed as Python prints them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -48,32 +49,8 @@ pub fn check(source: &str) -> Result<(), TemplateError> {
 /// # Errors
 /// What makes cloud-init ignore the file.
 pub fn render(source: &str, variables: &Map<String, Json>) -> Result<String, TemplateError> {
-    let root = Value::from_object(Known { map: aliased(variables), is_root: true });
+    let root = Value::from_object(Known::new(variables, true));
     environment().render_str(source, root).map_err(|error| explain(&error))
-}
-
-/// The variables that cloud-init gives to templates: every key with an operator in it also with underscores,
-/// and what stands below `v1` also at the top.
-fn aliased(map: &Map<String, Json>) -> Map<String, Json> {
-    let mut out = Map::new();
-    for (key, value) in map {
-        let value = match value {
-            Json::Object(inner) => Json::Object(aliased(inner)),
-            other => other.clone(),
-        };
-        let is_version = key
-            .strip_prefix('v')
-            .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit()));
-        if let Json::Object(inner) = &value
-            && is_version
-        {
-            out.extend(inner.clone());
-        }
-        let alias = key.replace(['-', '.'], "_");
-        out.insert(alias, value.clone());
-        out.insert(key.clone(), value);
-    }
-    out
 }
 
 fn environment() -> Environment<'static> {
@@ -110,18 +87,62 @@ fn explain(error: &Error) -> TemplateError {
     TemplateError { line, text }
 }
 
-/// A mapping whose absent keys are missing variables with a name.
+/// A mapping as cloud-init gives it to templates: every key with an operator in it is also there with
+/// underscores, what stands below `v1` is also there itself, and what is absent is a missing variable with a
+/// name. Found when it is asked for: as copies, a few nested keys would fill the memory.
 #[derive(Debug)]
 struct Known {
-    map: Map<String, Json>,
+    entries: BTreeMap<String, Value>,
+    /// Spelling with underscores, and the key.
+    aliases: BTreeMap<String, String>,
     is_root: bool,
 }
 
 fn known(value: &Json) -> Value {
     match value {
-        Json::Object(map) => Value::from_object(Known { map: map.clone(), is_root: false }),
+        Json::Object(map) => Value::from_object(Known::new(map, false)),
         Json::Array(items) => items.iter().map(known).collect(),
         other => Value::from_serialize(other),
+    }
+}
+
+/// True for `v1`, `v2` …
+fn is_version(key: &str) -> bool {
+    key.strip_prefix('v').is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit()))
+}
+
+impl Known {
+    fn new(map: &Map<String, Json>, is_root: bool) -> Known {
+        let alias = |key: &String| (key.replace(['-', '.'], "_"), key.clone());
+        Known {
+            entries: map.iter().map(|(key, value)| (key.clone(), known(value))).collect(),
+            aliases: map.keys().map(alias).filter(|(alias, key)| alias != key).collect(),
+            is_root,
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<Value> {
+        let own = self.entries.get(name).or_else(|| self.entries.get(self.aliases.get(name)?));
+        own.cloned().or_else(|| self.versions().find_map(|inner| inner.find(name)))
+    }
+
+    fn versions(&self) -> impl Iterator<Item = &Known> {
+        let versions = self.entries.iter().filter(|(key, _)| is_version(key));
+        versions.filter_map(|(_, value)| value.downcast_object_ref::<Known>())
+    }
+
+    /// Every name by which something is found, each once.
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for key in self.entries.keys() {
+            names.push(key.clone());
+            let alias = key.replace(['-', '.'], "_");
+            names.extend(Some(alias).filter(|alias| alias != key && !self.entries.contains_key(alias)));
+        }
+        names.extend(self.versions().flat_map(Known::names));
+        let mut seen = BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        names
     }
 }
 
@@ -132,15 +153,15 @@ impl Object for Known {
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let name = key.as_str()?;
-        match self.map.get(name) {
-            Some(value) => Some(known(value)),
+        match self.find(name) {
+            Some(value) => Some(value),
             None if self.is_root && GLOBALS.contains(&name) => None,
             None => Some(Value::from_object(Missing(name.to_owned()))),
         }
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Values(self.map.keys().map(|key| Value::from(key.as_str())).collect())
+        Enumerator::Values(self.names().into_iter().map(Value::from).collect())
     }
 
     fn call_method(self: &Arc<Self>, _: &State<'_, '_>, method: &str, _: &[Value]) -> Result<Value, Error> {
@@ -278,6 +299,21 @@ mod tests {
         assert!(error.line == 3 || error.line == 4, "{error}");
         let endless = "{% for i in range(10000) %}{% for i in range(10000) %}x{% endfor %}{% endfor %}";
         assert!(rendered(endless).unwrap_err().contains("too many steps"));
+    }
+
+    #[test]
+    fn nested_keys_with_aliases_cost_no_more_than_they_say() {
+        let mut value = json!(1);
+        for _ in 0..100 {
+            value = json!({"a-b": value.clone(), "v1": value});
+            if value.to_string().len() > 100_000 {
+                break;
+            }
+        }
+        for _ in 0..100 {
+            value = json!({"c-d": value});
+        }
+        assert!(render("{{ c_d.c_d is defined }}", value.as_object().unwrap()).is_ok());
     }
 
     #[test]
