@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use tokio::sync::watch;
 
 use crate::api::context::{Context, PhoneHomes, Turn};
+use crate::api::openchami::{OpenChami, cloud_init};
 use crate::api::problem::Problem;
 use crate::api::v1;
 use crate::app::config::{Auth, Config};
@@ -221,7 +222,11 @@ fn start_http(
         }
         Auth::Required => {
             let closed = axum::routing::any(token_needed);
-            routes::nodes(&parts).route(&format!("{}/{{*path}}", v1::PREFIX), closed).fallback(v1::unknown)
+            let foreign = OpenChami { context: context.clone() };
+            routes::nodes(&parts)
+                .merge(cloud_init::nodes(&foreign))
+                .route(&format!("{}/{{*path}}", v1::PREFIX), closed)
+                .fallback(v1::unknown)
         }
     };
     let http = Http::new(outside);
