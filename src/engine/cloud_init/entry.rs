@@ -83,7 +83,7 @@ pub struct NodeData {
     pub public_keys: Vec<String>,
     /// Further keys of its meta-data, at the top.
     pub meta_data: Map<String, Value>,
-    /// Its user-data; cloud-init applies it over what the groups include.
+    /// Its user-data; of a key that a group's file holds too, cloud-init takes this one alone.
     pub file: Option<File>,
 }
 
