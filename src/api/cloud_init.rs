@@ -152,12 +152,13 @@ pub(crate) fn put_node_at(draft: &mut Draft<'_>, id: &str, own: &NodeData) {
 
 /// False: there was none.
 pub(crate) fn remove_node(draft: &mut Draft<'_>, node: &Node) -> bool {
-    NodeData::ids(node).iter().fold(false, |was, id| draft.remove_document(NODE_INSTANCE_SHELF, id) || was)
+    NodeData::ids(node).iter().filter(|id| draft.remove_document(NODE_INSTANCE_SHELF, id)).count() > 0
 }
 
 /// Puts a document unless it is there already: what changes nothing makes no revision.
 pub(crate) fn put(draft: &mut Draft<'_>, shelf: &str, id: &str, content: &serde_json::Value) {
-    let same = draft.next.document(shelf, id).is_some_and(|document| document.body == content.to_string());
+    let body = content.to_string();
+    let same = draft.next.document(shelf, id).is_some_and(|document| document.body == body);
     if !same {
         draft.put_document(shelf, id, content);
     }

@@ -299,7 +299,7 @@ pub fn examples() -> Vec<(&'static str, Value)> {
         "free": 48, "declared": 9,
     });
     let time = "2026-11-23T22:00:00.000Z";
-    vec![
+    let mut all = vec![
         ("Node", node),
         (
             "Bmc",
@@ -341,6 +341,18 @@ pub fn examples() -> Vec<(&'static str, Value)> {
             json!({"cluster": "demo", "version": "0.1.0", "started": time, "uptime_s": 60, "revision": 7, "nodes": 9, "groups": 1, "profiles": 1, "leases": 3, "sightings": 1, "networks": [network], "warnings": ["the pool of network boot is used up"]}),
         ),
         (
+            "Problem",
+            json!({"type": "about:blank", "title": "Unprocessable Entity", "status": 422, "detail": "mac: is needed", "problems": [{"subject": "node nid001", "field": "mac", "text": "is needed", "line": 3}]}),
+        ),
+    ];
+    all.extend(cloud_init_examples());
+    all
+}
+
+fn cloud_init_examples() -> Vec<(&'static str, Value)> {
+    let time = "2026-11-23T22:00:00.000Z";
+    vec![
+        (
             "CloudDefaults",
             json!({"cloud_provider": "site", "region": "hall 1", "availability_zone": "row 3", "cluster_name": "demo", "public_keys": ["ssh-ed25519 AAAA"], "base_url": "http://172.16.0.254:8081/cloud-init", "boot_subnet": "172.16.0.0/24", "wg_subnet": null, "short_name": "nid", "nid_length": 3}),
         ),
@@ -359,10 +371,6 @@ pub fn examples() -> Vec<(&'static str, Value)> {
         (
             "PhoneHome",
             json!({"node": "nid001", "at": time, "count": 1, "instance_id": "i-1a2b3c4d", "hostname": "nid001", "fqdn": "nid001.cluster.internal", "keys": {"ed25519": "ssh-ed25519 AAAA"}}),
-        ),
-        (
-            "Problem",
-            json!({"type": "about:blank", "title": "Unprocessable Entity", "status": 422, "detail": "mac: is needed", "problems": [{"subject": "node nid001", "field": "mac", "text": "is needed", "line": 3}]}),
         ),
     ]
 }
