@@ -9,8 +9,9 @@ use tokio::sync::{Mutex, watch};
 
 use crate::api::problem::Problem;
 use crate::base::Timestamp;
+use crate::engine::cloud_init::calls::{Call, Calls};
 use crate::model::validate::validate;
-use crate::model::{Change, ChangeSet, Inventory, Revision, Snapshot, SnapshotCell};
+use crate::model::{Change, ChangeSet, Inventory, NodeId, Revision, Snapshot, SnapshotCell};
 use crate::store::{Store, StoreError};
 use crate::transport::dhcp::Handle;
 
@@ -33,6 +34,24 @@ pub struct Context {
     pub dhcp: Handle,
     pub started: Timestamp,
     pub turn: Turn,
+    pub calls: PhoneHomes,
+}
+
+/// What nodes said when they were done, shared by all clones. Behind a lock and not a task with messages: a
+/// report is one insertion, reading is one walk, and neither waits for anything.
+#[derive(Clone, Debug, Default)]
+pub struct PhoneHomes(Arc<std::sync::Mutex<Calls>>);
+
+impl PhoneHomes {
+    pub fn record(&self, node: NodeId, call: Call, now: Timestamp) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).record(node, call, now);
+    }
+
+    /// A copy of all reports.
+    #[must_use]
+    pub fn all(&self) -> Calls {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
 }
 
 /// Whose turn it is to change declared state, first come, first served. Without turns, of many changes that

@@ -113,7 +113,81 @@ pub const OPERATIONS: &[Operation] = &[
         Some("Report"),
     ),
     op("get", "/inventory/export", "The inventory as a document that imports back", &[], None, Some("text")),
+    op(
+        "get",
+        "/cloud-init/defaults",
+        "Show the site's cloud-init defaults",
+        &[],
+        None,
+        Some("CloudDefaults"),
+    ),
+    op(
+        "put",
+        "/cloud-init/defaults",
+        "Replace them",
+        &[DRY_RUN],
+        Some("CloudDefaults"),
+        Some("CloudDefaults"),
+    ),
+    op(
+        "patch",
+        "/cloud-init/defaults",
+        "Merge into them",
+        &[DRY_RUN],
+        Some("CloudDefaults"),
+        Some("CloudDefaults"),
+    ),
+    op("get", "/cloud-init/groups", "List groups' cloud-init data", &[], None, Some("[CloudGroup]")),
+    op("get", "/cloud-init/groups/{name}", "Show a group's", &[], None, Some("CloudGroup")),
+    op(
+        "put",
+        "/cloud-init/groups/{name}",
+        "Add or replace a group's",
+        &[DRY_RUN],
+        Some("CloudGroup"),
+        Some("CloudGroup"),
+    ),
+    op(
+        "patch",
+        "/cloud-init/groups/{name}",
+        "Merge into a group's",
+        &[DRY_RUN],
+        Some("CloudGroup"),
+        Some("CloudGroup"),
+    ),
+    op("delete", "/cloud-init/groups/{name}", "Remove a group's", &[DRY_RUN], None, None),
+    op("get", "/cloud-init/nodes", "List nodes' own cloud-init data", &[], None, Some("[CloudNode]")),
+    op("get", "/cloud-init/nodes/{name}", "Show a node's", &[], None, Some("CloudNode")),
+    op(
+        "put",
+        "/cloud-init/nodes/{name}",
+        "Replace a node's",
+        &[DRY_RUN],
+        Some("CloudNode"),
+        Some("CloudNode"),
+    ),
+    op(
+        "patch",
+        "/cloud-init/nodes/{name}",
+        "Merge into a node's",
+        &[DRY_RUN],
+        Some("CloudNode"),
+        Some("CloudNode"),
+    ),
+    op("delete", "/cloud-init/nodes/{name}", "Remove a node's", &[DRY_RUN], None, None),
+    op("post", "/cloud-init/reinstall", "Give nodes new instance-ids", &[SET, DRY_RUN], None, Some("Report")),
+    op("get", "/cloud-init/render/{name}", "What a node will see, and why", &[], None, Some("CloudRender")),
+    op(
+        "get",
+        "/cloud-init/phone-home",
+        "The last phone-home report of each node",
+        &[],
+        None,
+        Some("[PhoneHome]"),
+    ),
 ];
+
+const DRY_RUN: (&str, &str) = ("dry_run", "Change nothing, answer as if");
 
 const fn op(
     method: &'static str,
@@ -225,7 +299,7 @@ pub fn examples() -> Vec<(&'static str, Value)> {
         "free": 48, "declared": 9,
     });
     let time = "2026-11-23T22:00:00.000Z";
-    vec![
+    let mut all = vec![
         ("Node", node),
         (
             "Bmc",
@@ -269,6 +343,34 @@ pub fn examples() -> Vec<(&'static str, Value)> {
         (
             "Problem",
             json!({"type": "about:blank", "title": "Unprocessable Entity", "status": 422, "detail": "mac: is needed", "problems": [{"subject": "node nid001", "field": "mac", "text": "is needed", "line": 3}]}),
+        ),
+    ];
+    all.extend(cloud_init_examples());
+    all
+}
+
+fn cloud_init_examples() -> Vec<(&'static str, Value)> {
+    let time = "2026-11-23T22:00:00.000Z";
+    vec![
+        (
+            "CloudDefaults",
+            json!({"cloud_provider": "site", "region": "hall 1", "availability_zone": "row 3", "cluster_name": "demo", "public_keys": ["ssh-ed25519 AAAA"], "base_url": "http://172.16.0.254:8081/cloud-init", "boot_subnet": "172.16.0.0/24", "wg_subnet": null, "short_name": "nid", "nid_length": 3}),
+        ),
+        (
+            "CloudGroup",
+            json!({"name": "compute", "description": "", "meta_data": {"syslog": "172.16.0.254"}, "file": {"content": "#cloud-config\n", "filename": "compute.yaml", "encoding": "plain"}, "warnings": [{"line": 1, "text": "no first line"}]}),
+        ),
+        (
+            "CloudNode",
+            json!({"node": "nid001", "instance_id": null, "effective_instance_id": "i-1a2b3c4d", "installation": 0, "local_hostname": "nid001", "hostname": "nid001", "cluster_name": "demo", "region": "hall 1", "availability_zone": "row 3", "cloud_provider": "site", "instance_type": "fat", "cloud_init_base_url": "http://172.16.0.254:8081/cloud-init", "public_keys": ["ssh-ed25519 AAAA"], "meta_data": {"slot": 4}, "file": {"content": "#cloud-config\n", "filename": "", "encoding": "plain"}, "warnings": [{"line": 1, "text": "no first line"}]}),
+        ),
+        (
+            "CloudRender",
+            json!({"node": "nid001", "instance_id": "i-1a2b3c4d", "documents": [{"name": "compute.yaml", "text": "#cloud-config\n", "template": true, "remarks": [{"line": 3, "text": "the variable \"x\" is missing"}]}], "values": [{"path": "hostname", "value": "nid001", "source": "inventory"}]}),
+        ),
+        (
+            "PhoneHome",
+            json!({"node": "nid001", "at": time, "count": 1, "instance_id": "i-1a2b3c4d", "hostname": "nid001", "fqdn": "nid001.cluster.internal", "keys": {"ed25519": "ssh-ed25519 AAAA"}}),
         ),
     ]
 }

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use axum::body::Bytes;
 use tokio::sync::watch;
 
-use crate::api::context::{Context, Turn};
+use crate::api::context::{Context, PhoneHomes, Turn};
 use crate::api::openchami::smd;
 use crate::app::config::{Auth, Config};
 use crate::app::routes::{self, Parts};
@@ -139,6 +139,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         dhcp,
         started: now(),
         turn: Turn::default(),
+        calls: PhoneHomes::default(),
     };
     let webhooks = Webhooks::start(Manners::default(), tasks);
     smd::notify::start(&context, webhooks, tasks);

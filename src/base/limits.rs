@@ -216,3 +216,13 @@ pub const HARDWARE_EVENTS_MAX: usize = 64;
 
 /// Length of a part's identifier: kind, maker, part and serial number.
 pub const FRU_ID_BYTES_MAX: usize = 512;
+/// Values in one cloud-init document, expanded aliases counted: the longest cloud-config files of sites have
+/// some thousands. Each takes about 100 octets while it is checked.
+pub const CLOUD_INIT_VALUES_MAX: usize = 200_000;
+/// Steps of one template. A template of some hundred lines takes some thousand; what loops is cut off within
+/// a tenth of a second.
+pub const TEMPLATE_STEPS_MAX: u64 = 1_000_000;
+/// Body of a phone-home report: three public keys of 16,384 bits in form encoding, and room.
+pub const PHONE_HOME_BYTES_MAX: usize = 64 << 10;
+/// Phone-home reports that are remembered, one for each node; beyond that the oldest is forgotten.
+pub const PHONE_HOMES_MAX: usize = 100_000;

@@ -4,6 +4,7 @@ mod bmcs;
 mod boot;
 mod check;
 mod client;
+mod cloud_init;
 mod edit;
 mod env;
 mod events;
@@ -115,6 +116,8 @@ enum Command {
     #[command(subcommand)]
     Boot(boot::Boot),
     #[command(subcommand)]
+    CloudInit(cloud_init::CloudInit),
+    #[command(subcommand)]
     Network(observed::Network),
     #[command(subcommand)]
     Lease(observed::Lease),
@@ -176,6 +179,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Bmc(command) => command.run(&client(&global)?, &global),
         Command::Profile(command) => command.run(&client(&global)?, &global),
         Command::Boot(command) => command.run(&client(&global)?, &global),
+        Command::CloudInit(command) => command.run(&client(&global)?, &global),
         Command::Network(command) => command.run(&client(&global)?, &global),
         Command::Lease(command) => command.run(&client(&global)?, &global),
         Command::Discover(command) => command.run(&client(&global)?, &global),

@@ -6,6 +6,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub mod boot;
+pub mod cloud_init;
 pub mod dhcp;
 pub mod dns;
 pub mod explain;

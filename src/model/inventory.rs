@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::base::{BmcName, GroupName, ProfileName};
+use crate::model::document::NODE_INSTANCE_SHELF;
 use crate::model::profile::AssignmentKey;
 use crate::model::{Assignment, Bmc, Change, Document, DocumentKey, Group, Node, NodeId, Profile, Selector};
 
@@ -39,6 +40,7 @@ impl Inventory {
                 for lasting in [false, true] {
                     self.assignments.remove(&AssignmentKey { selector: Selector::Node(*id), lasting });
                 }
+                self.documents.remove(&DocumentKey::new(NODE_INSTANCE_SHELF, &id.0.to_string()));
             }
             Change::PutBmc(bmc) => {
                 self.bmcs.insert(bmc.name.clone(), Arc::clone(bmc));

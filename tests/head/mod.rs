@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use muster::api::context::{Context, Turn};
+use muster::api::context::{Context, PhoneHomes, Turn};
 use muster::app::config::Config;
 use muster::app::publisher;
 use muster::app::routes::{self, Parts};
@@ -99,7 +99,8 @@ impl Head {
                 observe(question, &mut leases);
             }
         });
-        let context = Context { snapshot, published, store, dhcp, started: now(), turn: Turn::default() };
+        let (turn, calls) = (Turn::default(), PhoneHomes::default());
+        let context = Context { snapshot, published, store, dhcp, started: now(), turn, calls };
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
         let router = routes::router(&Parts { context: context.clone(), loaders, images: None });
         Head { router, prefix: "", context, _tasks: tasks }

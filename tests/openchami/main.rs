@@ -1,6 +1,7 @@
 //! The APIs of the replaced stack, held to what its clients and services say to each other.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cloud_init;
 #[path = "../head/mod.rs"]
 mod head;
 

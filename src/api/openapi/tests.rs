@@ -7,9 +7,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::api::context::{Context, Turn};
+use crate::api::context::{Context, PhoneHomes, Turn};
 use crate::api::openapi::{OPERATIONS, document, examples};
 use crate::api::problem::Problem;
+use crate::api::v1::cloud_init::{CallBody, DefaultsBody, GroupDataBody, NodeDataBody, PreviewBody};
 use crate::api::v1::explain::StepBody;
 use crate::api::v1::observed::{NetworkBody, RogueBody, StatusBody};
 use crate::api::v1::router;
@@ -44,6 +45,11 @@ fn examples_are_what_the_types_read_and_write() {
             "Rogue" => same::<RogueBody>(&example),
             "Step" => same::<StepBody>(&example),
             "Status" => same::<StatusBody>(&example),
+            "CloudDefaults" => same::<DefaultsBody>(&example),
+            "CloudGroup" => same::<GroupDataBody>(&example),
+            "CloudNode" => same::<NodeDataBody>(&example),
+            "CloudRender" => same::<PreviewBody>(&example),
+            "PhoneHome" => same::<CallBody>(&example),
             "Problem" => same::<Problem>(&example),
             other => panic!("{other} has no type"),
         }
@@ -61,6 +67,7 @@ async fn every_operation_is_routed_and_every_schema_exists() {
         dhcp: Handle::pair().0,
         started: Timestamp(0),
         turn: Turn::default(),
+        calls: PhoneHomes::default(),
     };
     let router = router(context);
     for operation in OPERATIONS {

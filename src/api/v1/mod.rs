@@ -2,6 +2,7 @@
 
 mod bmcs;
 mod boot;
+pub mod cloud_init;
 pub mod explain;
 mod groups;
 mod inventory;
@@ -54,6 +55,7 @@ pub fn router(context: Context) -> Router {
         .route("/explain", get(explain::explain))
         .route("/inventory/import", import)
         .route("/inventory/export", get(inventory::export))
+        .merge(cloud_init::router())
         .route("/openapi.json", get(|| async { axum::Json(openapi::document()) }))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)

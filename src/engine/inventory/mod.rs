@@ -15,7 +15,7 @@ mod plan;
 mod ports;
 mod report;
 mod warewulf;
-mod yaml;
+pub(crate) mod yaml;
 
 pub use document::{Document, Field, ImportProblem, Problems};
 pub use export::export;

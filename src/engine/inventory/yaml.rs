@@ -46,6 +46,7 @@ struct Tree {
     /// Values that aliases may name, with the number of values in each.
     anchors: BTreeMap<usize, (Yaml, usize)>,
     count: usize,
+    values_max: usize,
     root: Option<Yaml>,
 }
 
@@ -54,7 +55,15 @@ struct Tree {
 /// # Errors
 /// The first thing that is no YAML, or beyond a limit, or a second document.
 pub(crate) fn parse(text: &str) -> Result<Option<Yaml>, ImportProblem> {
-    let mut tree = Tree::default();
+    parse_within(text, VALUES_MAX)
+}
+
+/// The same for documents that hold at most `values_max` values.
+///
+/// # Errors
+/// As `parse`.
+pub(crate) fn parse_within(text: &str, values_max: usize) -> Result<Option<Yaml>, ImportProblem> {
+    let mut tree = Tree { values_max, ..Tree::default() };
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| problem(error.marker().line(), error.info()))?;
         tree.event(event, span.start.line())?;
@@ -117,8 +126,9 @@ impl Tree {
 
     fn count(&mut self, more: usize, line: usize) -> Result<(), ImportProblem> {
         self.count = self.count.saturating_add(more);
-        if self.count > VALUES_MAX {
-            return Err(problem(line, &format!("the document holds more than {VALUES_MAX} values")));
+        if self.count > self.values_max {
+            let max = self.values_max;
+            return Err(problem(line, &format!("the document holds more than {max} values")));
         }
         Ok(())
     }
