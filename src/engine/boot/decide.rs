@@ -68,9 +68,6 @@ pub enum Rule {
 /// The profile that undeclared machines boot under the policy `discover`.
 pub const DISCOVER_PROFILE: &str = "discover";
 
-/// The role of a node that nobody gave one.
-const ROLE_UNSET: &str = "compute";
-
 /// Decides what a machine boots.
 #[must_use]
 pub fn decide(snapshot: &Snapshot, request: &Request) -> Decision {
@@ -95,7 +92,9 @@ pub fn decide_for(snapshot: &Snapshot, request: &Request, whom: &Selector) -> De
         Selector::Node(id) => snapshot.node(*id),
         Selector::Xname(xname) => snapshot.by_xname(xname),
         Selector::Nid(nid) => snapshot.by_nid(*nid),
-        Selector::Group(_) | Selector::Role(_) | Selector::Default | Selector::Unknown(_) => None,
+        Selector::Group(_) | Selector::Role(_) | Selector::Default | Selector::Unknown(_) => {
+            return decide_unknown(snapshot, &request);
+        }
     };
     let mut own = vec![whom.clone()];
     if let Some(node) = node.filter(|_| !matches!(whom, Selector::Nid(_))) {
@@ -139,8 +138,7 @@ fn decide_node(snapshot: &Snapshot, request: &Request, node: &Arc<Node>) -> Deci
     selectors.extend(node.nid.map(Selector::Nid));
     selectors.extend(groups_by_rank(snapshot, node).into_iter().map(Selector::Group));
     // A node that nobody gave a role computes: so SMD shows it, and so BSS boots it.
-    let role = node.role.as_deref().unwrap_or(ROLE_UNSET);
-    selectors.push(Selector::Role(role.to_ascii_lowercase()));
+    selectors.push(Selector::Role(node.role_or_default().to_ascii_lowercase()));
     selectors.push(Selector::Default);
     match find_assignment(snapshot, &selectors) {
         Some(assignment) => decide_assigned(snapshot, some, assignment, &selectors),
