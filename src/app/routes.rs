@@ -6,6 +6,7 @@ use axum::Router;
 
 use crate::api::boot::{self, BootApi};
 use crate::api::context::Context;
+use crate::api::openchami::bss::History;
 use crate::api::openchami::{self, OpenChami};
 use crate::api::v1;
 use crate::transport::http::ImageRoot;
@@ -21,7 +22,7 @@ pub struct Parts {
 
 /// Every route of the head.
 pub fn router(parts: &Parts) -> Router {
-    let foreign = OpenChami { context: parts.context.clone() };
+    let foreign = OpenChami { context: parts.context.clone(), history: History::default() };
     Router::new()
         .nest(v1::PREFIX, v1::router(parts.context.clone()))
         .merge(openchami::router(&foreign))

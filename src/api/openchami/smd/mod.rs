@@ -13,7 +13,7 @@ mod maps;
 mod partitions;
 mod patches;
 pub(crate) mod port;
-mod values;
+pub(crate) mod values;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
