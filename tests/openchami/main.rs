@@ -3,3 +3,5 @@
 
 #[path = "../head/mod.rs"]
 mod head;
+
+mod bss;

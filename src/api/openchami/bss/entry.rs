@@ -5,7 +5,7 @@
 //! eyes; a PUT or POST puts parameters in its place. A profile shows as the target it names; writing to such an
 //! entry makes it a target of its own. Of several initrds BSS sees the first; the others stay until it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -159,7 +159,12 @@ pub(crate) fn put(draft: &mut Draft<'_>, key: &Key, entry: Entry) {
         Key::Global => kept.linux = linux,
         Key::Boot(_) if linux == Linux::default() => {} // data for cloud-init only
         Key::Boot(selector) => {
-            let selector = key::place(draft, selector);
+            let (named, selector) = (selector, key::place(draft, selector));
+            let stale = AssignmentKey { selector: named.clone(), lasting: true };
+            if selector != *named && draft.next.assignments.contains_key(&stale) {
+                // It was made before the node was declared, and would come back with the node's removal.
+                draft.apply(Change::RemoveAssignment(stale));
+            }
             let boot =
                 draft.next.assignments.get(&AssignmentKey { selector: selector.clone(), lasting: true });
             // What did not change stays what it is: a profile is not turned into a copy of itself.
@@ -199,7 +204,9 @@ pub(crate) fn remove(draft: &mut Draft<'_>, key: &Key) -> bool {
 
 /// Everything that BSS has to show, in the order of the keys.
 pub(crate) fn all(inventory: &Inventory) -> BTreeMap<Key, Entry> {
-    let mut by_xname = BTreeMap::new();
+    let mut entries = BTreeMap::new();
+    // Nodes that boot otherwise: what is assigned to their xname does not count.
+    let mut hidden = BTreeSet::new();
     let lasting = inventory.assignments.values().filter(|assignment| !assignment.once);
     for assignment in lasting {
         let key = match &assignment.selector {
@@ -209,17 +216,20 @@ pub(crate) fn all(inventory: &Inventory) -> BTreeMap<Key, Entry> {
             }
             selector => Key::Boot(selector.clone()),
         };
-        let Some(linux) = Linux::of(inventory, &assignment.boot) else { continue };
         // Nodes come before xnames: what counts is there already.
-        by_xname.entry(key).or_insert(Entry { linux, ..Entry::default() });
+        match Linux::of(inventory, &assignment.boot) {
+            None => drop(hidden.insert(key)),
+            Some(_) if hidden.contains(&key) => {}
+            Some(linux) => drop(entries.entry(key).or_insert(Entry { linux, ..Entry::default() })),
+        }
     }
     for (id, kept) in draft::shelf::<Kept>(inventory, SHELF) {
         let Some(key) = Key::of_id(&id) else { continue };
         let Kept { cloud_init, token, linux } = kept;
-        let entry = by_xname.entry(key).or_insert(Entry { linux, ..Entry::default() });
+        let entry = entries.entry(key).or_insert(Entry { linux, ..Entry::default() });
         (entry.cloud_init, entry.token) = (cloud_init, token);
     }
-    by_xname
+    entries
 }
 
 /// Entries as BSS lists them: keys that boot the same stand in one.

@@ -1,7 +1,7 @@
 //! `/endpoint-history`: when a node last fetched what it boots by. Observed state of small worth: it lives in
 //! memory, and a restart forgets it; the next boot of a node writes it anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{RawQuery, State};
@@ -60,10 +60,12 @@ pub(crate) async fn show(State(api): State<OpenChami>, RawQuery(raw): RawQuery) 
     let snapshot = api.context.snapshot.load();
     // A node may be asked for by its name too; what names nothing matches nothing.
     let named = |name: &String| snapshot.find(name).map(|node| node.effective_xname());
-    let names: Vec<Option<Xname>> = query.all("name").iter().map(named).collect();
+    let names: BTreeSet<Option<Xname>> = query.all("name").iter().map(named).collect();
+    let wanted = [Endpoint::BootScript, Endpoint::UserData]
+        .map(|endpoint| query.admits("endpoint", endpoint.as_str()).then_some(endpoint));
     let found = api.history.all().into_iter().filter(|(node, endpoint, _)| {
-        let named = names.is_empty() || names.iter().flatten().any(|name| name == node);
-        named && query.admits("endpoint", endpoint.as_str())
+        let named = names.is_empty() || names.contains(&Some(node.clone()));
+        named && wanted.contains(&Some(*endpoint))
     });
     let list: Vec<Value> = found
         .map(|(node, endpoint, at)| {

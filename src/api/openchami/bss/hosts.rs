@@ -41,9 +41,8 @@ impl Host {
     }
 
     fn of(snapshot: &Snapshot, xname: &Xname) -> Option<Host> {
-        let component = component::one(snapshot, xname)?;
-        let node = snapshot.by_xname(xname).map(|node| &**node);
-        Some(Host::new(component, node, &snapshot.site.domain))
+        let node = snapshot.by_xname(xname)?;
+        Some(Host::new(component::one(snapshot, xname)?, Some(node), &snapshot.site.domain))
     }
 }
 

@@ -4,6 +4,9 @@
 //! BSS it takes node names, which come back as xnames, and groups as `@label` or just their label, which come
 //! back as `@label` because a group may be called like a role.
 
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+
 use crate::api::openchami::draft::Draft;
 use crate::api::openchami::smd::values;
 use crate::api::problem::Problem;
@@ -94,38 +97,64 @@ fn tag(text: &str) -> Option<Key> {
     }
 }
 
-/// Reads a host of a request.
-///
-/// # Errors
-/// Status 400: it is no xname of a node or BMC, and names nothing that is there.
-pub(crate) fn host(snapshot: &Snapshot, text: &str) -> Result<Key, Problem> {
-    let text = text.trim();
-    if let Some(key) = tag(text) {
-        return Ok(key);
+/// Reads the hosts of one request.
+pub(crate) struct Hosts<'a> {
+    snapshot: &'a Snapshot,
+    /// The roles of the site's nodes in lower case: looked up once, however many hosts are no names.
+    roles: OnceCell<BTreeSet<String>>,
+}
+
+impl<'a> Hosts<'a> {
+    pub(crate) fn of(snapshot: &'a Snapshot) -> Hosts<'a> {
+        Hosts { snapshot, roles: OnceCell::new() }
     }
-    let group = |label: &str| {
-        let label = label.parse().ok().filter(|label| snapshot.inventory.groups.contains_key(label))?;
-        Some(Key::Boot(Selector::Group(label)))
-    };
-    if let Some(label) = text.strip_prefix('@') {
-        let wrong = || Problem::bad_request(format!("Bad Request: hosts: no group is called {label:?}"));
-        return group(label).ok_or_else(wrong);
+
+    fn is_role(&self, lowered: &str) -> bool {
+        let nodes = || self.snapshot.inventory.nodes.values();
+        let roles = || nodes().filter_map(|node| Some(node.role.as_ref()?.to_ascii_lowercase())).collect();
+        values::find(&values::ROLES, lowered).is_some() || self.roles.get_or_init(roles).contains(lowered)
     }
-    let xname = text.parse::<Xname>().ok().filter(|xname| xname.is_node() || xname.is_bmc());
-    let by_name = || snapshot.by_name(text).map(|node| node.effective_xname());
-    if let Some(xname) = xname.or_else(by_name) {
-        return Ok(Key::Boot(Selector::Xname(xname)));
+
+    /// Reads a host of a request.
+    ///
+    /// # Errors
+    /// Status 400: it is no xname of a node or BMC, and names nothing that is there.
+    pub(crate) fn read(&self, text: &str) -> Result<Key, Problem> {
+        let text = text.trim();
+        if let Some(key) = tag(text) {
+            return Ok(key);
+        }
+        self.named(text)
     }
-    let role = |text: &str| Key::Boot(Selector::Role(text.to_ascii_lowercase()));
-    if values::ROLES.contains(&text) {
-        return Ok(role(text));
+
+    fn named(&self, text: &str) -> Result<Key, Problem> {
+        let snapshot = self.snapshot;
+        let group = |label: &str| {
+            let label = label.parse().ok().filter(|label| snapshot.inventory.groups.contains_key(label))?;
+            Some(Key::Boot(Selector::Group(label)))
+        };
+        if let Some(label) = text.strip_prefix('@') {
+            let wrong = || Problem::bad_request(format!("Bad Request: hosts: no group is called {label:?}"));
+            return group(label).ok_or_else(wrong);
+        }
+        let xname = text.parse::<Xname>().ok().filter(|xname| xname.is_node() || xname.is_bmc());
+        let by_name = || snapshot.by_name(text).map(|node| node.effective_xname());
+        if let Some(xname) = xname.or_else(by_name) {
+            return Ok(Key::Boot(Selector::Xname(xname)));
+        }
+        let lowered = text.to_ascii_lowercase();
+        let role = || Key::Boot(Selector::Role(lowered.clone()));
+        // A role in its own spelling counts before a group that is called like it.
+        if values::ROLES.contains(&text) {
+            return Ok(role());
+        }
+        let known_role = || self.is_role(&lowered).then(role);
+        group(text).or_else(known_role).ok_or_else(|| {
+            Problem::bad_request(format!(
+                "Bad Request: hosts: invalid xname (nor node, tag, role or group): {text:?}"
+            ))
+        })
     }
-    let known_role = || values::role(&snapshot.inventory, text).ok().map(|known| role(&known));
-    group(text).or_else(known_role).ok_or_else(|| {
-        Problem::bad_request(format!(
-            "Bad Request: hosts: invalid xname (nor node, tag, role or group): {text:?}"
-        ))
-    })
 }
 
 /// Reads a hardware address of a body: six pairs with colons, in any case.
@@ -151,14 +180,14 @@ pub(crate) fn place(draft: &Draft<'_>, selector: &Selector) -> Selector {
 
 #[cfg(test)]
 mod tests {
-    use crate::api::openchami::bss::key::{Key, host, mac};
+    use crate::api::openchami::bss::key::{Hosts, Key, mac};
     use crate::model::Snapshot;
 
     #[test]
     fn keys_come_back_from_their_ids() {
         let snapshot = Snapshot::default();
         for text in ["x1000c0s0b0n0", "Default", "global", "Compute", "unknown-aarch64", "UNKNOWN"] {
-            let key = host(&snapshot, text).unwrap();
+            let key = Hosts::of(&snapshot).read(text).unwrap();
             assert_eq!(Key::of_id(&key.id()), Some(key), "{text}");
         }
         let key = mac("AA:bb:CC:dd:EE:01").unwrap();
@@ -169,7 +198,7 @@ mod tests {
     #[test]
     fn what_names_nothing_is_refused() {
         for bad in ["", "FAKE", "foo", "x1000", "@none", "Unknown-vax", "\u{e9}"] {
-            assert!(host(&Snapshot::default(), bad).is_err(), "{bad}");
+            assert!(Hosts::of(&Snapshot::default()).read(bad).is_err(), "{bad}");
         }
         for bad in [
             "",

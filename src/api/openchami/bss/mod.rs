@@ -20,7 +20,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 
 use crate::api::openchami::OpenChami;
-use crate::api::openchami::bss::key::Key;
+use crate::api::openchami::bss::key::{Hosts, Key};
 use crate::api::openchami::query::Query;
 use crate::api::problem::{Problem, in_our_form};
 use crate::base::Mac;
@@ -129,7 +129,8 @@ impl Names {
 
     /// The keys that the names stand for. A name of nothing stands for none: it selects nothing.
     pub(crate) fn keys<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = Key> + 'a {
-        let hosts = self.hosts.iter().filter_map(|host| key::host(snapshot, host).ok());
+        let reader = Hosts::of(snapshot);
+        let hosts = self.hosts.iter().filter_map(move |host| reader.read(host).ok());
         let macs = self.macs.iter().filter_map(|mac| mac.parse().ok());
         let nids = self.nids.iter().map(|nid| Selector::Nid(Nid(*nid)));
         hosts.chain(macs.map(|mac: Mac| Selector::Mac(mac)).chain(nids).map(Key::Boot))

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::api::openchami::OpenChami;
 use crate::api::openchami::bss::entry::{self, CloudInit, Entry, Parameters};
-use crate::api::openchami::bss::key::{self, Key};
+use crate::api::openchami::bss::key::{self, Hosts, Key};
 use crate::api::openchami::bss::{Names, json};
 use crate::api::openchami::draft::Draft;
 use crate::api::openchami::smd::plan;
@@ -189,7 +189,8 @@ fn set(draft: &mut Draft<'_>, key: &Key, mut entry: Entry, given: &Parameters, t
 /// Whom a body is for: the first list that is not empty counts, as in BSS.
 fn keys(snapshot: &Snapshot, given: &Parameters) -> Result<Vec<Key>, Problem> {
     let mut keys: Vec<Key> = if !given.hosts.is_empty() {
-        given.hosts.iter().map(|host| key::host(snapshot, host)).collect::<Result<_, _>>()?
+        let hosts = Hosts::of(snapshot);
+        given.hosts.iter().map(|host| hosts.read(host)).collect::<Result<_, _>>()?
     } else if !given.macs.is_empty() {
         given.macs.iter().map(|mac| key::mac(mac)).collect::<Result<_, _>>()?
     } else {

@@ -43,10 +43,11 @@ pub(crate) async fn show(
     };
     let decide = |snapshot: &Snapshot| decide_for(snapshot, &request, &whom);
     let in_json = query.flag("json");
-    let (snapshot, decision) = if in_json || is_person(&headers) {
-        // Who only looks does not use up what is assigned for one boot.
-        let snapshot = api.context.snapshot.load();
-        let decision = decide(&snapshot);
+    let snapshot = api.context.snapshot.load();
+    let decision = decide(&snapshot);
+    let asks_arch = arch.is_empty() && turns_on_arch(&snapshot, &decision);
+    // Who only looks, or has yet to say more, does not use up what is assigned for one boot.
+    let (snapshot, decision) = if in_json || asks_arch || is_person(&headers) {
         (snapshot, decision)
     } else {
         match boot::script::settle(&api.context, decide).await {
@@ -58,7 +59,7 @@ pub(crate) async fn show(
     let asked = Asked { path: uri.path(), whom, named: &named, retry, now: now(), token: &entry.token };
     let reach = boot::reach(&api.context, peer);
     tracing::info!(whom = %asked.whom, retry, rule = %decision, "boot script for a client of BSS");
-    if arch.is_empty() && turns_on_arch(&snapshot, &decision) {
+    if asks_arch {
         return ask_arch(&decision, &asked, reach).map(text).map_err(|error| unwritable(&decision, &error));
     }
     let script = render(&decision, &asked, &snapshot.site, reach);
