@@ -6,6 +6,7 @@ use axum::Router;
 
 use crate::api::boot::{self, BootApi};
 use crate::api::context::Context;
+use crate::api::openchami::bss::History;
 use crate::api::openchami::{self, OpenChami};
 use crate::api::v1;
 use crate::transport::http::ImageRoot;
@@ -21,16 +22,12 @@ pub struct Parts {
 
 /// Every route of the head.
 pub fn router(parts: &Parts) -> Router {
-    let foreign = OpenChami { context: parts.context.clone() };
+    let Parts { context, loaders, images } = parts.clone();
+    let machines = BootApi { context, loaders, images };
+    let foreign = OpenChami { context: parts.context.clone(), history: History::default() };
     Router::new()
         .nest(v1::PREFIX, v1::router(parts.context.clone()))
         .merge(openchami::router(&foreign))
-        .merge(nodes(parts))
+        .merge(boot::router(machines))
         .fallback(v1::unknown)
-}
-
-/// What booting machines fetch, and nothing else.
-pub fn nodes(parts: &Parts) -> Router {
-    let Parts { context, loaders, images } = parts.clone();
-    boot::router(BootApi { context, loaders, images })
 }

@@ -64,6 +64,18 @@ pub const IMPORT_BYTES_MAX: usize = 64 << 20;
 /// Problems that one report names; the rest is counted.
 pub const PROBLEMS_MAX: usize = 1000;
 
+/// Accesses of nodes that are remembered: two kinds for each of 100,000 nodes.
+pub const HISTORY_MAX: usize = 200_000;
+
+/// Power transitions that are remembered; beyond that the oldest is forgotten.
+pub const TRANSITIONS_MAX: usize = 1000;
+
+/// Tasks of all remembered power transitions together: two of the whole of the largest site.
+pub const TRANSITION_TASKS_MAX: usize = 200_000;
+
+/// How long a power transition is remembered, as the replaced power control service does.
+pub const TRANSITION_LIFE: Millis = Millis::from_secs(86_400);
+
 /// Body of any other API request.
 pub const REQUEST_BYTES_MAX: usize = 4 << 20;
 

@@ -69,6 +69,12 @@ impl Node {
         }
     }
 
+    /// The role; a node that nobody gave one computes.
+    #[must_use]
+    pub fn role_or_default(&self) -> &str {
+        self.role.as_deref().unwrap_or("Compute")
+    }
+
     /// The declared xname, else the one synthesised from the internal number.
     #[must_use]
     pub fn effective_xname(&self) -> Xname {

@@ -118,8 +118,34 @@ impl Head {
         self.ask(Peer::Local, method, path, body).await
     }
 
+    /// The same with fields in the head of the request.
+    pub async fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        self.ask_with(Peer::Local, method, path, fields, body).await
+    }
+
     async fn ask(&self, peer: Peer, method: &str, path: &str, body: impl Into<Body>) -> Answer {
-        let request = Request::builder().method(method).uri(format!("{}{path}", self.prefix)).extension(peer);
+        self.ask_with(peer, method, path, &[], body).await
+    }
+
+    async fn ask_with(
+        &self,
+        peer: Peer,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request =
+            Request::builder().method(method).uri(format!("{}{path}", self.prefix)).extension(peer);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
         let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         let field = |name| head.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();

@@ -77,7 +77,8 @@ async fn furnish(head: &Head, command: &str) {
     }
     if !command.contains("config add") {
         for tree in ["/cloud-init", "/cloud-init-secure"] {
-            let entry = json!({"userdata": {"runcmd": ["echo hi"]}, "metadata": {"a": "b"}, "vendordata": null});
+            let entry =
+                json!({"userdata": {"runcmd": ["echo hi"]}, "metadata": {"a": "b"}, "vendordata": null});
             send("POST", tree, json!({"name": "compute", "cloud-init": entry})).await;
         }
     }
@@ -148,12 +149,16 @@ fn expected(sent: &Sent) -> (u16, Shape) {
         ("GET", "/boot/v1/bootparameters") => (200, List(&[])),
         ("POST", "/boot/v1/bootparameters") => (201, Empty),
         ("PUT" | "PATCH" | "DELETE", "/boot/v1/bootparameters") => (200, Empty),
-        ("GET", "/boot/v1/bootscript") => (200, Text("#!ipxe\nkernel --name kernel http://h/k initrd=initrd ro")),
+        ("GET", "/boot/v1/bootscript") => {
+            (200, Text("#!ipxe\nkernel --name kernel http://h/k initrd=initrd ro"))
+        }
         ("GET", "/boot/v1/hosts") => (200, List(&[])),
         ("GET", "/boot/v1/dumpstate") => (200, List(&["Params"])),
         ("GET", "/boot/v1/endpoint-history") => (200, Any),
         ("GET", "/boot/v1/service/status") => (200, Keys(&["bss-status"])),
-        ("GET", "/boot/v1/service/status/all") => (200, Keys(&["bss-status", "bss-version", "bss-status-hsm"])),
+        ("GET", "/boot/v1/service/status/all") => {
+            (200, Keys(&["bss-status", "bss-version", "bss-status-hsm"]))
+        }
         ("GET", "/cloud-init/admin/cluster-defaults") => (200, Keys(&[])),
         ("POST", "/cloud-init/admin/cluster-defaults") => (201, Any),
         ("GET", "/cloud-init/admin/groups/compute") => (200, Keys(&["name", "file"])),
@@ -217,7 +222,8 @@ async fn what_is_discovered_twice_is_there_once() {
             assert_eq!(nodes["Components"].as_array().unwrap().len(), 1, "{version}: {command}");
             assert_eq!(nodes["Components"][0]["NID"], 1, "{version}: {command}");
             let ports = head.get("/hsm/v2/Inventory/EthernetInterfaces").await.ok();
-            let macs: Vec<_> = ports.as_array().unwrap().iter().map(|port| port["MACAddress"].clone()).collect();
+            let macs: Vec<_> =
+                ports.as_array().unwrap().iter().map(|port| port["MACAddress"].clone()).collect();
             assert_eq!(macs, ["de:ca:fc:0f:ee:e1", "ec:e7:a7:05:a1:fc"], "{version}: {command}");
             let snapshot = head.context.snapshot.load();
             let node = snapshot.by_address([172, 16, 0, 1].into()).map(|machine| machine.name().to_owned());

@@ -25,7 +25,7 @@ pub(crate) async fn loader(
     let name = path.rsplit('/').next().unwrap_or(&path);
     if name == "autoexec.ipxe" {
         // UEFI iPXE asks for it beside itself, before its own DHCP: the shortest way to the script.
-        let body = axum::body::Bytes::from(script::entry(api.reach(peer)));
+        let body = axum::body::Bytes::from(script::entry(crate::api::boot::reach(&api.context, peer)));
         return respond_bytes(&method, &headers, name, &body, "\"autoexec\"");
     }
     match api.loaders.get_tagged(name) {

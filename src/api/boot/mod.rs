@@ -35,14 +35,12 @@ pub fn router(api: BootApi) -> Router {
         .with_state(api)
 }
 
-impl BootApi {
-    /// How this peer reaches the head: by the address it came to. Behind a Unix socket, by the first network.
-    fn reach(&self, peer: Peer) -> Reach {
-        let site = &self.context.snapshot.load().site;
-        let fallback = || site.head.or_else(|| site.networks.iter().find_map(|network| network.head()));
-        match peer.head() {
-            Some((head, port)) => Reach { head, port },
-            None => Reach { head: fallback().unwrap_or(Ipv4Addr::LOCALHOST), port: site.http_port },
-        }
+/// How this peer reaches the head: by the address it came to. Behind a Unix socket, by the first network.
+pub(crate) fn reach(context: &Context, peer: Peer) -> Reach {
+    let site = &context.snapshot.load().site;
+    let fallback = || site.head.or_else(|| site.networks.iter().find_map(|network| network.head()));
+    match peer.head() {
+        Some((head, port)) => Reach { head, port },
+        None => Reach { head: fallback().unwrap_or(Ipv4Addr::LOCALHOST), port: site.http_port },
     }
 }

@@ -7,7 +7,8 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::api::boot::{BootApi, query};
+use crate::api::boot::{BootApi, query, reach};
+use crate::api::context::Context;
 use crate::base::Mac;
 use crate::engine::boot::{Decision, Request, decide, script};
 use crate::model::{Change, Snapshot};
@@ -15,7 +16,7 @@ use crate::transport::http::Peer;
 
 /// The constant script that asks for the machine's own.
 pub(crate) async fn entry(State(api): State<BootApi>, Extension(peer): Extension<Peer>) -> Response {
-    text(StatusCode::OK, script::entry(api.reach(peer)))
+    text(StatusCode::OK, script::entry(reach(&api.context, peer)))
 }
 
 /// The script of the machine that asks.
@@ -31,7 +32,7 @@ pub(crate) async fn own(
     if request.mac.is_none() {
         request.mac = mac_of(&api, &request).await;
     }
-    let (snapshot, decision) = match settle(&api, &request).await {
+    let (snapshot, decision) = match settle(&api.context, |snapshot| decide(snapshot, &request)).await {
         Ok(settled) => settled,
         Err(answer) => return answer,
     };
@@ -43,7 +44,7 @@ pub(crate) async fn own(
         rule = %decision,
         "boot script"
     );
-    match script::render(&decision, &request, &snapshot.site, api.reach(peer)) {
+    match script::render(&decision, &request, &snapshot.site, reach(&api.context, peer)) {
         Ok(Some(script)) => text(StatusCode::OK, script),
         Ok(None) => text(StatusCode::NOT_FOUND, format!("not booted by this head: {decision}\n")),
         Err(error) => {
@@ -55,15 +56,18 @@ pub(crate) async fn own(
 
 /// Decides, and uses up a one-shot assignment before its script leaves: of two requests at once only one gets
 /// it. If the store refuses, the machine is told to ask again.
-async fn settle(api: &BootApi, request: &Request) -> Result<(Arc<Snapshot>, Decision), Response> {
-    let snapshot = api.context.snapshot.load();
-    let mut decision = decide(&snapshot, request);
+pub(crate) async fn settle(
+    context: &Context,
+    decide: impl Fn(&Snapshot) -> Decision,
+) -> Result<(Arc<Snapshot>, Decision), Response> {
+    let snapshot = context.snapshot.load();
+    let mut decision = decide(&snapshot);
     if decision.consumes.is_none() {
         return Ok((snapshot, decision));
     }
-    let used = api.context.change(|snapshot| {
+    let used = context.change(|snapshot| {
         // Decided anew each time it is planned: somebody else may have used the one-shot up.
-        decision = decide(snapshot, request);
+        decision = decide(snapshot);
         Ok(decision.consumes.iter().map(|key| Change::RemoveAssignment(key.clone())).collect())
     });
     match used.await {

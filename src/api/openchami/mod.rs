@@ -7,6 +7,7 @@ pub mod bss;
 pub mod cloud_init;
 pub mod draft;
 pub mod go;
+pub mod pcs;
 pub mod query;
 pub mod smd;
 
@@ -18,9 +19,15 @@ use crate::api::context::Context;
 #[derive(Clone)]
 pub struct OpenChami {
     pub context: Context,
+    /// When nodes last fetched what they boot by.
+    pub history: bss::History,
 }
 
 /// The routes of all services.
 pub fn router(api: &OpenChami) -> Router {
-    Router::new().merge(smd::router(api)).merge(bss::router(api)).merge(cloud_init::router(api))
+    Router::new()
+        .merge(smd::router(api))
+        .merge(bss::router(api))
+        .merge(cloud_init::router(api))
+        .merge(pcs::router(api))
 }

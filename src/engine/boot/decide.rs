@@ -82,6 +82,46 @@ pub fn decide(snapshot: &Snapshot, request: &Request) -> Decision {
     }
 }
 
+/// Decides for whom a client names, not for who asks: by what is assigned to just that name or number, else as
+/// the node boots from its first interface.
+#[must_use]
+pub fn decide_for(snapshot: &Snapshot, request: &Request, whom: &Selector) -> Decision {
+    let request = Request { mac: None, ..request.clone() };
+    let node = match whom {
+        Selector::Mac(mac) => return decide(snapshot, &Request { mac: Some(*mac), ..request }),
+        Selector::Node(id) => snapshot.node(*id),
+        Selector::Xname(xname) => snapshot.by_xname(xname),
+        Selector::Nid(nid) => snapshot.by_nid(*nid),
+        Selector::Group(_) | Selector::Role(_) | Selector::Default | Selector::Unknown(_) => {
+            return decide_unknown(snapshot, &request);
+        }
+    };
+    let mut own = vec![whom.clone()];
+    if let Some(node) = node.filter(|_| !matches!(whom, Selector::Nid(_))) {
+        own.extend([Selector::Node(node.id), Selector::Xname(node.effective_xname())]);
+    }
+    let assigned = find_assignment(snapshot, &own);
+    match (node, assigned) {
+        (Some(node), _) => {
+            let mac = node.interfaces.first().map(|interface| interface.mac);
+            decide_node(snapshot, &Request { mac: mac.filter(|_| assigned.is_none()), ..request }, node)
+        }
+        (None, Some(assignment)) => decide_assigned(snapshot, None, assignment, &own),
+        (None, None) => decide_unknown(snapshot, &request),
+    }
+}
+
+/// True if an undeclared machine should say first of which processor family it is: something is assigned to one.
+#[must_use]
+pub fn turns_on_arch(snapshot: &Snapshot, decision: &Decision) -> bool {
+    let by_own_key = matches!(&decision.rule, Rule::Assignment { key, .. }
+        if !matches!(key.selector, Selector::Unknown(_)));
+    decision.node.is_none()
+        && decision.outcome != Outcome::Refuse
+        && !by_own_key
+        && snapshot.inventory.assignments.keys().any(|key| matches!(key.selector, Selector::Unknown(Some(_))))
+}
+
 fn decide_node(snapshot: &Snapshot, request: &Request, node: &Arc<Node>) -> Decision {
     let some = Some(Arc::clone(node));
     match node.policy {
@@ -97,7 +137,8 @@ fn decide_node(snapshot: &Snapshot, request: &Request, node: &Arc<Node>) -> Deci
     selectors.push(Selector::Xname(node.effective_xname()));
     selectors.extend(node.nid.map(Selector::Nid));
     selectors.extend(groups_by_rank(snapshot, node).into_iter().map(Selector::Group));
-    selectors.extend(node.role.as_ref().map(|role| Selector::Role(role.to_ascii_lowercase())));
+    // A node that nobody gave a role computes: so SMD shows it, and so BSS boots it.
+    selectors.push(Selector::Role(node.role_or_default().to_ascii_lowercase()));
     selectors.push(Selector::Default);
     match find_assignment(snapshot, &selectors) {
         Some(assignment) => decide_assigned(snapshot, some, assignment, &selectors),
@@ -219,6 +260,15 @@ fn completed(snapshot: &Snapshot, target: &BootTarget, selectors: &[Selector]) -
 impl Decision {
     fn plain(node: Option<Arc<Node>>, outcome: Outcome, rule: Rule) -> Decision {
         Decision { node, outcome, rule, consumes: None }
+    }
+
+    /// True if the machine boots what is assigned to those that nobody declared.
+    pub(in crate::engine::boot) fn rule_is_for_unknown(&self) -> bool {
+        match &self.rule {
+            Rule::Assignment { key, .. } => matches!(key.selector, Selector::Unknown(_)),
+            Rule::Unknown { .. } | Rule::Stranger => true,
+            Rule::Policy(_) | Rule::NothingAssigned | Rule::ProfileMissing { .. } | Rule::Bmc => false,
+        }
     }
 }
 

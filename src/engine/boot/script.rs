@@ -17,7 +17,9 @@ pub struct Reach {
 }
 
 impl Reach {
-    fn base(self) -> String {
+    /// The URL below which everything of the head lies.
+    #[must_use]
+    pub fn base(self) -> String {
         format!("http://{}:{}", self.head, self.port)
     }
 }
@@ -50,9 +52,7 @@ pub fn render(
             let script = script.with("chain --autofree", &absolute(target, reach), " || goto retry")?;
             again(script, request, reach)?
         }
-        Outcome::Boot(BootTarget::LocalDisk) => {
-            script.command("iseq ${platform} pcbios && sanboot --no-describe --drive 0x80 ||").command("exit")
-        }
+        Outcome::Boot(BootTarget::LocalDisk) => leave(script),
         Outcome::Boot(BootTarget::Linux { kernel, initrds, params }) => {
             let line = command_line(decision, request, site, reach, params, initrds.len());
             let kernel = format!("{} {line}", absolute(kernel, reach));
@@ -91,8 +91,13 @@ fn again(script: Script, request: &Request, reach: Reach) -> Result<Script, Unwr
     )
 }
 
+/// Leaves iPXE for the local disk.
+pub(in crate::engine::boot) fn leave(script: Script) -> Script {
+    script.command("iseq ${platform} pcbios && sanboot --no-describe --drive 0x80 ||").command("exit")
+}
+
 /// A path below the image root becomes a URL; URLs stay.
-fn absolute(target: &str, reach: Reach) -> String {
+pub(in crate::engine::boot) fn absolute(target: &str, reach: Reach) -> String {
     if target.contains("://") || target.starts_with("${") {
         target.to_owned()
     } else {
@@ -101,7 +106,7 @@ fn absolute(target: &str, reach: Reach) -> String {
 }
 
 /// EFI kernels find an initrd by its iPXE name on the command line; all builds since 2019 know names.
-fn initrd_name(index: usize) -> String {
+pub(in crate::engine::boot) fn initrd_name(index: usize) -> String {
     if index == 0 { "initrd".to_owned() } else { format!("initrd{index}") }
 }
 
@@ -115,12 +120,7 @@ fn command_line(
     params: &str,
     initrds: usize,
 ) -> String {
-    let name = decision.node.as_ref().map_or("", |node| node.name.as_str());
-    let filled = params
-        .replace("{head}", &reach.head.to_string())
-        .replace("{http}", &reach.base())
-        .replace("{images}", &format!("{}{}", reach.base(), url::IMAGES))
-        .replace("{name}", name);
+    let filled = filled(decision, reach, params);
     let mut words: Vec<String> = (0..initrds).map(|index| format!("initrd={}", initrd_name(index))).collect();
     if filled.split(' ').any(|word| word.starts_with("initrd=")) {
         words.clear();
@@ -132,13 +132,23 @@ fn command_line(
     line.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
+/// Parameters with their placeholders filled in.
+pub(in crate::engine::boot) fn filled(decision: &Decision, reach: Reach, params: &str) -> String {
+    let name = decision.node.as_ref().map_or("", |node| node.name.as_str());
+    params
+        .replace("{head}", &reach.head.to_string())
+        .replace("{http}", &reach.base())
+        .replace("{images}", &format!("{}{}", reach.base(), url::IMAGES))
+        .replace("{name}", name)
+}
+
 /// Tells the initrd by which port the machine booted (pxelinux's convention: hardware type, then address).
 fn boot_interface(mac: Mac) -> String {
     format!(" BOOTIF=01-{}", mac.hyphenated())
 }
 
 /// A script of the site is sent as it is, with the first line iPXE needs.
-fn own_script(text: &str) -> String {
+pub(in crate::engine::boot) fn own_script(text: &str) -> String {
     let head = if text.starts_with("#!ipxe") { "" } else { "#!ipxe\n" };
     let end = if text.ends_with('\n') { "" } else { "\n" };
     format!("{head}{text}{end}")

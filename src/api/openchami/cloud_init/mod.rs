@@ -43,19 +43,6 @@ async fn wrong_method(uri: Uri) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take this method", uri.path()))
 }
 
-/// What nodes fetch and say, and nothing else: no token is needed for any of it.
-pub fn nodes(api: &OpenChami) -> Router {
-    let store = first::Store { api: api.clone(), tree: Tree::Open };
-    let reads = Router::new()
-        .route("/user-data", get(node::user_data))
-        .route("/meta-data", get(node::meta_data))
-        .route("/vendor-data", get(node::vendor_data))
-        .route("/{id}", get(first::show))
-        .route("/{id}/{document}", get(first::document))
-        .with_state(store);
-    Router::new().nest(PREFIX, calls().with_state(api.clone()).merge(reads))
-}
-
 /// Second generation: by the node's address, and what a node says.
 fn calls() -> Router<OpenChami> {
     let limit = || DefaultBodyLimit::max(PHONE_HOME_BYTES_MAX);

@@ -26,7 +26,7 @@ mod reservations;
 mod service;
 mod settle;
 mod subscriptions;
-mod values;
+pub(crate) mod values;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
