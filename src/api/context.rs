@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use tokio::sync::{Mutex, watch};
 
+use crate::api::about::About;
 use crate::api::problem::Problem;
 use crate::base::Timestamp;
 use crate::model::validate::validate;
@@ -33,6 +34,7 @@ pub struct Context {
     pub dhcp: Handle,
     pub started: Timestamp,
     pub turn: Turn,
+    pub about: Arc<About>,
 }
 
 /// Whose turn it is to change declared state, first come, first served. Without turns, of many changes that

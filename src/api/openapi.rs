@@ -264,7 +264,7 @@ pub fn examples() -> Vec<(&'static str, Value)> {
         ),
         (
             "Status",
-            json!({"cluster": "demo", "version": "0.1.0", "started": time, "uptime_s": 60, "revision": 7, "nodes": 9, "groups": 1, "profiles": 1, "leases": 3, "sightings": 1, "networks": [network], "warnings": ["the pool of network boot is used up"]}),
+            json!({"cluster": "demo", "version": "0.1.0", "started": time, "uptime_s": 60, "revision": 7, "nodes": 9, "groups": 1, "profiles": 1, "leases": 3, "sightings": 1, "bmcs": 2, "loaders": 3, "networks": [network], "listeners": [{"protocol": "http", "address": "0.0.0.0:8081"}], "findings": [{"what": "loaders", "severity": "error", "text": "no loaders were found", "fix": "apt-get install ipxe"}]}),
         ),
         (
             "Problem",

@@ -1,7 +1,7 @@
 //! The daemon: what is wired to what, what starts first, what stops first.
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use tokio::sync::watch;
 
+use crate::api::about::{About, Listener};
 use crate::api::context::{Context, Turn};
 use crate::api::problem::Problem;
 use crate::api::v1;
@@ -128,6 +129,8 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         links,
     };
     let (dhcp, _) = dhcp.start(tasks)?;
+    let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
+    report_loaders(&loaders);
     let context = Context {
         snapshot: Arc::clone(&cell),
         published,
@@ -135,14 +138,32 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         dhcp,
         started: now(),
         turn: Turn::default(),
+        about: Arc::new(about(config, data_dir, &loaders)),
     };
-    let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
-    report_loaders(&loaders);
     start_tftp(config, &cell, &loaders, tasks)?;
     let dns = Dns { listen: config.dns.listen.clone(), forward: config.dns.forward.clone(), snapshot: cell };
     dns.start(tasks).context("set another address, or an empty list, in dns.listen")?;
     start_http(config, data_dir, &context, &loaders, tasks)?;
     Ok(Running { context, loaders })
+}
+
+/// What the status tells of the daemon itself.
+fn about(config: &Config, data_dir: &Path, loaders: &Arc<Loaders>) -> About {
+    let on = |protocol: &'static str, addresses: &[SocketAddr]| -> Vec<Listener> {
+        addresses.iter().map(|address| Listener { protocol, address: address.to_string() }).collect()
+    };
+    let socket = Listener { protocol: "unix", address: socket_path(config, data_dir).display().to_string() };
+    let listeners = [
+        on("http", &config.http),
+        on("tftp", &config.tftp.listen),
+        on("dns", &config.dns.listen),
+        vec![socket],
+    ];
+    About {
+        listeners: listeners.concat(),
+        data_dir: Some(data_dir.to_owned()),
+        loaders: Some(Arc::clone(loaders)),
+    }
 }
 
 /// Sets managed addresses, and watches links where DHCP wants to know.

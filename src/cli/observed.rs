@@ -3,7 +3,8 @@
 use axum::http::Method;
 use clap::{Args, Subcommand};
 
-use crate::api::v1::observed::{NetworkBody, RogueBody, StatusBody};
+use crate::api::v1::observed::{NetworkBody, RogueBody};
+use crate::api::v1::status::{Severity, StatusBody};
 use crate::api::v1::types::{LeaseBody, SightingBody};
 use crate::cli::client::{Client, escape};
 use crate::cli::{Global, table};
@@ -176,7 +177,14 @@ impl Status {
         if !status.networks.is_empty() {
             list(&status.networks)?;
         }
-        status.warnings.iter().try_for_each(|warning| table::print(&format!("WARNING: {warning}\n")))
+        status.findings.iter().try_for_each(|found| {
+            let severity = match found.severity {
+                Severity::Error => "ERROR",
+                Severity::Warning => "WARNING",
+                Severity::Info => "INFO",
+            };
+            table::print(&format!("{severity}: {}: {}\n  {}\n", found.what, found.text, found.fix))
+        })
     }
 }
 

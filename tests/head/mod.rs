@@ -99,7 +99,15 @@ impl Head {
                 observe(question, &mut leases);
             }
         });
-        let context = Context { snapshot, published, store, dhcp, started: now(), turn: Turn::default() };
+        let context = Context {
+            snapshot,
+            published,
+            store,
+            dhcp,
+            started: now(),
+            turn: Turn::default(),
+            about: Arc::default(),
+        };
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
         let router = routes::router(&Parts { context: context.clone(), loaders, images: None });
         Head { router, prefix: "", context, _tasks: tasks }

@@ -11,8 +11,9 @@ use crate::api::context::{Context, Turn};
 use crate::api::openapi::{OPERATIONS, document, examples};
 use crate::api::problem::Problem;
 use crate::api::v1::explain::StepBody;
-use crate::api::v1::observed::{NetworkBody, RogueBody, StatusBody};
+use crate::api::v1::observed::{NetworkBody, RogueBody};
 use crate::api::v1::router;
+use crate::api::v1::status::StatusBody;
 use crate::api::v1::types::{
     AssignBody, BmcBody, BootBody, GroupBody, LeaseBody, NodeBody, ProfileBody, ReportBody, SightingBody,
 };
@@ -61,6 +62,7 @@ async fn every_operation_is_routed_and_every_schema_exists() {
         dhcp: Handle::pair().0,
         started: Timestamp(0),
         turn: Turn::default(),
+        about: Arc::default(),
     };
     let router = router(context);
     for operation in OPERATIONS {

@@ -9,6 +9,7 @@ mod nodes;
 pub mod observed;
 mod profiles;
 mod query;
+pub mod status;
 pub mod types;
 
 use axum::Router;
@@ -50,7 +51,7 @@ pub fn router(context: Context) -> Router {
         .route("/leases/{address}", delete(observed::free))
         .route("/sightings", get(observed::sightings))
         .route("/rogues", get(observed::rogues))
-        .route("/status", get(observed::status))
+        .route("/status", get(status::status))
         .route("/explain", get(explain::explain))
         .route("/inventory/import", import)
         .route("/inventory/export", get(inventory::export))

@@ -1,22 +1,22 @@
-//! What the head observes: networks with their pools, leases, unknown machines, other servers, itself.
+//! What the head observes: networks with their pools, leases, unknown machines, other servers.
 
 use std::net::Ipv4Addr;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::context::Context;
 use crate::api::problem::Problem;
 use crate::api::v1::types::{LeaseBody, SightingBody, read};
-use crate::model::validate::validate;
 use crate::model::{DhcpMode, Lease, LeaseState, Network, Snapshot};
 use crate::transport::clock::now;
 use crate::transport::dhcp::NotRunning;
 
 /// A network and how full it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NetworkBody {
     pub name: String,
     pub interface: Option<String>,
@@ -34,7 +34,7 @@ pub struct NetworkBody {
     pub declared: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RogueBody {
     pub network: String,
     pub server: Ipv4Addr,
@@ -42,23 +42,6 @@ pub struct RogueBody {
     pub first: String,
     pub last: String,
     pub replies: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StatusBody {
-    pub cluster: String,
-    pub version: String,
-    pub started: String,
-    pub uptime_s: u64,
-    pub revision: u64,
-    pub nodes: usize,
-    pub groups: usize,
-    pub profiles: usize,
-    pub leases: u64,
-    pub sightings: usize,
-    pub networks: Vec<NetworkBody>,
-    /// What an operator should look at.
-    pub warnings: Vec<String>,
 }
 
 pub(crate) async fn networks(State(context): State<Context>) -> Json<Vec<NetworkBody>> {
@@ -76,7 +59,7 @@ pub(crate) async fn network(
     Ok(Json(network_body(&snapshot, network, &leases)))
 }
 
-fn network_body(snapshot: &Snapshot, network: &Network, leases: &[Lease]) -> NetworkBody {
+pub(crate) fn network_body(snapshot: &Snapshot, network: &Network, leases: &[Lease]) -> NetworkBody {
     let now = now();
     let count = |state: LeaseState| {
         let live = leases.iter().filter(|lease| lease.network == network.name && lease.is_live(now));
@@ -115,7 +98,7 @@ fn network_body(snapshot: &Snapshot, network: &Network, leases: &[Lease]) -> Net
 }
 
 /// Leases; none where DHCP does not run.
-async fn leases_of(context: &Context) -> Vec<Lease> {
+pub(crate) async fn leases_of(context: &Context) -> Vec<Lease> {
     context.dhcp.leases().await.unwrap_or_default()
 }
 
@@ -153,38 +136,6 @@ pub(crate) async fn rogues(State(context): State<Context>) -> Result<Json<Vec<Ro
         replies: rogue.replies,
     });
     Ok(Json(bodies.collect()))
-}
-
-pub(crate) async fn status(State(context): State<Context>) -> Json<StatusBody> {
-    let (snapshot, leases) = (context.snapshot.load(), leases_of(&context).await);
-    let networks: Vec<NetworkBody> =
-        snapshot.site.networks.iter().map(|network| network_body(&snapshot, network, &leases)).collect();
-    let rogues = context.dhcp.rogues().await.unwrap_or_default();
-    let mut warnings: Vec<String> =
-        validate(&snapshot.inventory, &snapshot.site).iter().take(20).map(ToString::to_string).collect();
-    warnings.extend(rogues.iter().map(|rogue| {
-        format!("another DHCP server, {} ({}), answers on network {}", rogue.server, rogue.mac, rogue.network)
-    }));
-    let full = networks.iter().filter(|network| network.pool > 0 && network.free == 0);
-    warnings.extend(full.map(|network| format!("the pool of network {} is used up", network.name)));
-    if networks.is_empty() {
-        warnings.push("no network is configured: DHCP answers nobody".to_owned());
-    }
-    let now = now();
-    Json(StatusBody {
-        cluster: snapshot.site.name.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: context.started.rfc3339(),
-        uptime_s: now.since(context.started).as_secs(),
-        revision: snapshot.revision.0,
-        nodes: snapshot.inventory.nodes.len(),
-        groups: snapshot.inventory.groups.len(),
-        profiles: snapshot.inventory.profiles.len(),
-        leases: networks.iter().map(|network| network.bound).sum(),
-        sightings: context.dhcp.sightings().await.map_or(0, |sightings| sightings.len()),
-        networks,
-        warnings,
-    })
 }
 
 fn off() -> Problem {
