@@ -16,8 +16,8 @@ use crate::api::context::{Context, Turn};
 use crate::api::problem::Problem;
 use crate::api::v1;
 use crate::app::config::{Auth, Config};
-use crate::app::publisher;
 use crate::app::routes::{self, Parts};
+use crate::app::{journalist, publisher};
 use crate::engine::boot::script::{Reach, entry};
 use crate::engine::tftp::catalog::VirtualFile;
 use crate::model::validate::validate;
@@ -27,6 +27,7 @@ use crate::transport::clock::now;
 use crate::transport::dhcp::Dhcp;
 use crate::transport::dns::Dns;
 use crate::transport::http::{Http, ImageRoot};
+use crate::transport::journal::Journal;
 use crate::transport::link::{self, Managed};
 use crate::transport::loaders::Loaders;
 use crate::transport::notify;
@@ -120,6 +121,8 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     let snapshot = Snapshot::compile(loaded.revision, Arc::clone(&site), Arc::new(loaded.inventory));
     let cell = Arc::new(SnapshotCell::new(snapshot));
     let published = publisher::start(Arc::clone(&cell), Arc::clone(&site), store.declared(), tasks);
+    let journal = Journal::new(now());
+    journalist::start(Arc::clone(&cell), published.clone(), journal.clone(), tasks);
     let links = links(&site, tasks).await?;
     let dhcp = Dhcp {
         snapshot: Arc::clone(&cell),
@@ -127,6 +130,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         leases: loaded.leases,
         sightings: loaded.sightings,
         links,
+        journal: journal.clone(),
     };
     let (dhcp, _) = dhcp.start(tasks)?;
     let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
@@ -139,6 +143,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         started: now(),
         turn: Turn::default(),
         about: Arc::new(about(config, data_dir, &loaders)),
+        journal,
     };
     start_tftp(config, &cell, &loaders, tasks)?;
     let dns = Dns { listen: config.dns.listen.clone(), forward: config.dns.forward.clone(), snapshot: cell };

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod config_file;
 pub mod daemon;
+pub mod journalist;
 pub mod privileges;
 pub mod publisher;
 pub mod routes;

@@ -159,3 +159,12 @@ pub const DNS_CACHE_LIFE_MAX: Millis = Millis::from_secs(86_400);
 
 /// Longest memory of a foreign denial; RFC 2308 section 5 suggests one to three hours.
 pub const DNS_DENIAL_LIFE_MAX: Millis = Millis::from_secs(3600);
+
+/// Events that the journal remembers: some hours of a busy site, at most about 5 MB.
+pub const JOURNAL_EVENTS_MAX: usize = 10_000;
+
+/// Things in one page of a list: all of a large site, still a bounded answer.
+pub const PAGE_ITEMS_MAX: usize = 100_000;
+
+/// Operations in one batch; with a few hundred octets each they fill its body.
+pub const BATCH_OPERATIONS_MAX: usize = 100_000;

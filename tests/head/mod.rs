@@ -13,8 +13,8 @@ use tower::ServiceExt;
 
 use muster::api::context::{Context, Turn};
 use muster::app::config::Config;
-use muster::app::publisher;
 use muster::app::routes::{self, Parts};
+use muster::app::{journalist, publisher};
 use muster::base::{Mac, Timestamp};
 use muster::model::{Firmware, Lease, LeaseKey, LeaseState, Sighting, Snapshot, SnapshotCell};
 use muster::store::{Store, memory};
@@ -22,6 +22,7 @@ use muster::transport::clock::now;
 use muster::transport::dhcp::Handle;
 use muster::transport::dhcp::handle::{Command, Rogue};
 use muster::transport::http::Peer;
+use muster::transport::journal::Journal;
 use muster::transport::loaders::Loaders;
 use muster::transport::tasks::Tasks;
 
@@ -99,15 +100,10 @@ impl Head {
                 observe(question, &mut leases);
             }
         });
-        let context = Context {
-            snapshot,
-            published,
-            store,
-            dhcp,
-            started: now(),
-            turn: Turn::default(),
-            about: Arc::default(),
-        };
+        let journal = Journal::new(now());
+        journalist::start(Arc::clone(&snapshot), published.clone(), journal.clone(), &tasks);
+        let (turn, about) = (Turn::default(), Arc::default());
+        let context = Context { snapshot, published, store, dhcp, started: now(), turn, about, journal };
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
         let router = routes::router(&Parts { context: context.clone(), loaders, images: None });
         Head { router, prefix: "", context, _tasks: tasks }

@@ -21,6 +21,7 @@ use crate::base::Timestamp;
 use crate::model::{Revision, SnapshotCell};
 use crate::store::{Store, memory};
 use crate::transport::dhcp::Handle;
+use crate::transport::journal::Journal;
 
 /// The example is exactly what the type reads and writes: no field more, none less.
 fn same<T: Serialize + DeserializeOwned>(example: &Value) {
@@ -63,6 +64,7 @@ async fn every_operation_is_routed_and_every_schema_exists() {
         started: Timestamp(0),
         turn: Turn::default(),
         about: Arc::default(),
+        journal: Journal::new(Timestamp(0)),
     };
     let router = router(context);
     for operation in OPERATIONS {
