@@ -4,13 +4,18 @@ use std::net::Ipv4Addr;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::context::Context;
 use crate::api::problem::Problem;
-use crate::api::v1::types::{LeaseBody, SightingBody, read};
+use crate::api::v1::nodes::network as network_named;
+use crate::api::v1::page::page;
+use crate::api::v1::query;
+use crate::api::v1::terms::Terms;
+use crate::api::v1::types::{LeaseBody, ReportBody, SightingBody, known, read};
 use crate::model::{DhcpMode, Lease, LeaseState, Network, Snapshot};
 use crate::transport::clock::now;
 use crate::transport::dhcp::NotRunning;
@@ -44,9 +49,11 @@ pub struct RogueBody {
     pub replies: u64,
 }
 
-pub(crate) async fn networks(State(context): State<Context>) -> Json<Vec<NetworkBody>> {
+/// `GET /networks`, by name.
+pub(crate) async fn networks(State(context): State<Context>, uri: Uri) -> Result<Response, Problem> {
     let (snapshot, leases) = (context.snapshot.load(), leases_of(&context).await);
-    Json(snapshot.site.networks.iter().map(|network| network_body(&snapshot, network, &leases)).collect())
+    let all = snapshot.site.networks.iter().map(|network| (network.name.to_string(), network));
+    page(&uri, all, |network| network_body(&snapshot, network, &leases))
 }
 
 pub(crate) async fn network(
@@ -102,40 +109,69 @@ pub(crate) async fn leases_of(context: &Context) -> Vec<Lease> {
     context.dhcp.leases().await.unwrap_or_default()
 }
 
-pub(crate) async fn leases(State(context): State<Context>) -> Result<Json<Vec<LeaseBody>>, Problem> {
-    Ok(Json(context.dhcp.leases().await.map_err(|NotRunning| off())?.iter().map(LeaseBody::from).collect()))
+/// `GET /leases?network=…&state=…`, by address.
+pub(crate) async fn leases(State(context): State<Context>, uri: Uri) -> Result<Response, Problem> {
+    let network = network_named(&context.snapshot.load(), uri.query())?;
+    let state = query::field(uri.query(), "state");
+    let states = LeaseState::ALL.map(LeaseState::as_str);
+    if let Some(word) = state.as_ref().filter(|word| !states.contains(&word.as_str())) {
+        return Err(known("state", word, &states));
+    }
+    let leases = context.dhcp.leases().await.map_err(|NotRunning| off())?;
+    let wanted = leases.iter().filter(|lease| {
+        network.as_ref().is_none_or(|name| lease.network == *name)
+            && state.as_ref().is_none_or(|state| lease.state.as_str() == state)
+    });
+    page(&uri, wanted.map(|lease| (lease.address, lease)), LeaseBody::from)
 }
 
 /// Ends a lease. The client notices when it renews.
 pub(crate) async fn free(
     State(context): State<Context>,
     Path(address): Path<String>,
-) -> Result<StatusCode, Problem> {
+    terms: Terms,
+) -> Result<Response, Problem> {
     let address: Ipv4Addr = read("address", &address)?;
+    let missing = || Problem::not_found(format!("nobody has a lease of {address}"));
+    let leases = context.dhcp.leases().await.map_err(|NotRunning| off())?;
+    let lease = leases.iter().find(|lease| lease.address == address && lease.state != LeaseState::Released);
+    let lease = lease.ok_or_else(missing)?;
+    terms.hold(Some(&LeaseBody::from(lease)))?;
+    if terms.dry_run {
+        let revision = context.snapshot.load().revision.0;
+        let removed = vec![format!("lease {address}")];
+        return Ok(
+            Json(ReportBody { removed, revision, dry_run: true, ..ReportBody::default() }).into_response()
+        );
+    }
     match context.dhcp.free(address).await {
-        Ok(true) => Ok(StatusCode::NO_CONTENT),
-        Ok(false) => Err(Problem::not_found(format!("nobody has a lease of {address}"))),
+        Ok(true) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Ok(false) => Err(missing()),
         Err(NotRunning) => Err(off()),
     }
 }
 
-pub(crate) async fn sightings(State(context): State<Context>) -> Result<Json<Vec<SightingBody>>, Problem> {
-    Ok(Json(
-        context.dhcp.sightings().await.map_err(|NotRunning| off())?.iter().map(SightingBody::from).collect(),
-    ))
+/// `GET /sightings?network=…`, by hardware address.
+pub(crate) async fn sightings(State(context): State<Context>, uri: Uri) -> Result<Response, Problem> {
+    let network = network_named(&context.snapshot.load(), uri.query())?;
+    let seen = context.dhcp.sightings().await.map_err(|NotRunning| off())?;
+    let wanted = seen.iter().filter(|seen| network.as_ref().is_none_or(|name| seen.network == *name));
+    page(&uri, wanted.map(|seen| (seen.mac, seen)), SightingBody::from)
 }
 
-pub(crate) async fn rogues(State(context): State<Context>) -> Result<Json<Vec<RogueBody>>, Problem> {
+/// `GET /rogues?network=…`, by the servers' addresses.
+pub(crate) async fn rogues(State(context): State<Context>, uri: Uri) -> Result<Response, Problem> {
+    let network = network_named(&context.snapshot.load(), uri.query())?;
     let rogues = context.dhcp.rogues().await.map_err(|NotRunning| off())?;
-    let bodies = rogues.into_iter().map(|rogue| RogueBody {
+    let wanted = rogues.iter().filter(|rogue| network.as_ref().is_none_or(|name| rogue.network == *name));
+    page(&uri, wanted.map(|rogue| (rogue.server, rogue)), |rogue| RogueBody {
         network: rogue.network.to_string(),
         server: rogue.server,
         mac: rogue.mac.to_string(),
         first: rogue.first.rfc3339(),
         last: rogue.last.rfc3339(),
         replies: rogue.replies,
-    });
-    Ok(Json(bodies.collect()))
+    })
 }
 
 fn off() -> Problem {

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::problem::Problem;
-use crate::model::{Arch, Bmc, BootPolicy, Group, Interface, Lease, Nid, Node, NodeId, Sighting};
+use crate::model::{Arch, Bmc, BootPolicy, Group, Interface, Lease, Nid, Node, NodeId, Sighting, Snapshot};
 pub use target::{AssignBody, BootBody, ProfileBody, TargetBody, WhomBody};
 
 /// A node. `effective_xname` is told; given back, it is not looked at.
@@ -247,6 +247,14 @@ impl BmcBody {
 }
 
 impl GroupBody {
+    /// The group with its members as they are in this snapshot.
+    #[must_use]
+    pub fn shown(snapshot: &Snapshot, group: &Group) -> GroupBody {
+        let members = snapshot.members(&group.name).unwrap_or_default();
+        let names = members.iter().filter_map(|id| snapshot.node(*id)).map(|node| node.name.to_string());
+        GroupBody::of(group, names.collect())
+    }
+
     #[must_use]
     pub fn of(group: &Group, members: Vec<String>) -> GroupBody {
         let Group { name, description, priority, loader, annotations } = group.clone();

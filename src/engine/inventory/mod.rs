@@ -13,7 +13,7 @@ mod merge;
 mod nodes;
 mod plan;
 mod ports;
-mod report;
+pub(crate) mod report;
 mod yaml;
 
 pub use document::{Document, Field, ImportProblem, Problems};
