@@ -121,9 +121,37 @@ impl Head {
         self.ask(Peer::Local, method, path, body).await
     }
 
+    /// The routes themselves, for answers that go on.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     async fn ask(&self, peer: Peer, method: &str, path: &str, body: impl Into<Body>) -> Answer {
+        self.request(peer, method, path, &[], body.into()).await
+    }
+
+    /// Asks with these fields in the head of the request.
+    pub async fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        self.request(Peer::Local, method, path, fields, body.into()).await
+    }
+
+    async fn request(
+        &self,
+        peer: Peer,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: Body,
+    ) -> Answer {
         let request = Request::builder().method(method).uri(format!("{}{path}", self.prefix)).extension(peer);
-        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         let field = |name| head.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
         let (status, kind, allow) = (head.status, field(header::CONTENT_TYPE), field(header::ALLOW));

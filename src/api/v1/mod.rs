@@ -1,5 +1,6 @@
 //! The REST API of muster itself.
 
+mod admission;
 mod answers;
 pub mod batch;
 mod bmcs;
@@ -79,6 +80,7 @@ pub fn router(context: Context) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .layer(axum::middleware::from_fn(admission::admitted))
         .layer(axum::middleware::map_response(in_our_form))
         .layer(axum::middleware::from_fn(answers::validated))
         .with_state(context)
