@@ -6,13 +6,7 @@ use tower::ServiceExt;
 
 use crate::api::context::{Context, Turn};
 use crate::api::openapi::{OPERATIONS, document};
-use crate::api::v1::explain::StepBody;
-use crate::api::v1::observed::{NetworkBody, RogueBody};
 use crate::api::v1::router;
-use crate::api::v1::status::StatusBody;
-use crate::api::v1::types::{
-    AssignBody, BmcBody, BootBody, GroupBody, LeaseBody, NodeBody, ProfileBody, ReportBody, SightingBody,
-};
 use crate::base::Timestamp;
 use crate::model::{Revision, SnapshotCell};
 use crate::store::{Store, memory};

@@ -1,6 +1,6 @@
-//! What every request must be before a handler sees it, by the table of operations: query fields that are known
-//! and said once, flags that are flags, a body of a type that is read, and not too long. A mistyped `?sets=` is
-//! refused and not overlooked.
+//! What every request must be before a handler sees it, by the table of operations: query fields that are
+//! known and said once, flags that are flags, a body of a type that is read, and not too long. A mistyped
+//! `?sets=` is refused and not overlooked.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};

@@ -22,7 +22,7 @@ const CLOCK_FLOOR: Timestamp = Timestamp(1_735_689_600_000);
 /// A pool with fewer than one in this many addresses free is nearly full.
 const POOL_TIGHT: u64 = 10;
 
-/// A file system with less than this share free is nearly full, and one with less than a tenth of that is full.
+/// A file system with less than this share free is nearly full.
 const DISK_TIGHT_PERCENT: u64 = 10;
 
 /// Room that the store needs for some days of changes, in bytes.

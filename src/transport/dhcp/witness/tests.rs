@@ -103,7 +103,7 @@ async fn a_full_table_forgets_the_machines_seen_longest_ago_on_disk_too() {
 #[tokio::test]
 async fn a_flood_of_machines_costs_few_jobs() {
     let (_, written) = check(Vec::new(), |witness| {
-        (0..5000).for_each(|number| witness.sighting(seen(number, START), START));
+        (0..5000).for_each(|number| drop(witness.sighting(seen(number, START), START)));
         witness.flush();
         assert_eq!(witness.pending.len(), 5000 - SIGHTING_WRITES_MAX);
     })
