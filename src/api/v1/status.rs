@@ -233,7 +233,7 @@ fn of_loaders(context: &Context, snapshot: &Snapshot) -> Option<FindingBody> {
 /// Free and total bytes where this lies.
 fn room(path: &std::path::Path) -> Option<(u64, u64)> {
     let stat = nix::sys::statvfs::statvfs(path).ok()?;
-    let size = u64::try_from(stat.fragment_size()).ok()?;
+    let size = stat.fragment_size();
     let bytes = |blocks: u64| blocks.saturating_mul(size);
     Some((bytes(stat.blocks_available()), bytes(stat.blocks())))
 }
