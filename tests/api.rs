@@ -260,7 +260,9 @@ async fn what_is_observed_is_told_and_leases_end() {
         (&status["nodes"], &status["leases"], &status["sightings"]),
         (&json!(1), &json!(1), &json!(1))
     );
-    assert!(status["warnings"][0].as_str().unwrap().contains("192.0.2.9"));
+    let finding = &status["findings"][0];
+    assert_eq!((&finding["what"], &finding["severity"]), (&json!("network boot"), &json!("warning")));
+    assert!(finding["text"].as_str().unwrap().contains("192.0.2.9"), "{finding}");
     assert_eq!(head.send("DELETE", "/leases/192.0.2.200", "").await.status, StatusCode::NO_CONTENT);
     assert_eq!(head.get("/leases").await.ok(), json!([]));
     head.send("DELETE", "/leases/192.0.2.200", "").await.refused(404);

@@ -14,7 +14,9 @@ use muster::base::{Mac, Uuid};
 use muster::engine::dhcp::imagine::{Client, Imagined};
 use muster::model::{Arch, LeaseState, Revision, SnapshotCell};
 use muster::store::{Backend, Batch, Loaded, Observation, Store, StoreError};
+use muster::transport::clock::now;
 use muster::transport::dhcp::{Dhcp, DhcpCounters};
+use muster::transport::journal::Journal;
 use muster::transport::link;
 use muster::transport::tasks::Tasks;
 use muster::wire::dhcp::{Message, MessageType};
@@ -124,8 +126,9 @@ impl Head {
                 let links = link::start(Vec::new(), &inner).await.unwrap();
                 let snapshot = Arc::new(SnapshotCell::new(snapshot));
                 let Loaded { leases, sightings, .. } = loaded;
+                let journal = Journal::new(now());
                 let (_handle, counters) =
-                    Dhcp { snapshot, store, leases, sightings, links }.start(&inner).unwrap();
+                    Dhcp { snapshot, store, leases, sightings, links, journal }.start(&inner).unwrap();
                 started.send(counters).unwrap();
                 inner.stopping().await;
                 inner.stop(PATIENCE).await;

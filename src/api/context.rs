@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use tokio::sync::{Mutex, watch};
 
+use crate::api::about::About;
 use crate::api::problem::Problem;
 use crate::base::Timestamp;
 use crate::engine::cloud_init::calls::{Call, Calls};
@@ -14,6 +15,7 @@ use crate::model::validate::validate;
 use crate::model::{Change, ChangeSet, Inventory, NodeId, Revision, Snapshot, SnapshotCell};
 use crate::store::{Store, StoreError};
 use crate::transport::dhcp::Handle;
+use crate::transport::journal::Journal;
 
 /// How often a change is planned again because another head was faster. Changes of this head take turns.
 const TRIES_MAX: usize = 16;
@@ -35,6 +37,8 @@ pub struct Context {
     pub started: Timestamp,
     pub turn: Turn,
     pub calls: PhoneHomes,
+    pub about: Arc<About>,
+    pub journal: Journal,
 }
 
 /// What nodes said when they were done, shared by all clones. Behind a lock and not a task with messages: a
@@ -68,6 +72,18 @@ impl Context {
     /// cannot take it. Nothing is applied then.
     pub async fn change(
         &self,
+        plan: impl FnMut(&Snapshot) -> Result<Vec<Change>, Problem>,
+    ) -> Result<Arc<Snapshot>, Problem> {
+        self.alter(false, plan).await
+    }
+
+    /// The same; with `dry_run` only to the point where it would be committed.
+    ///
+    /// # Errors
+    /// As `change`.
+    pub async fn alter(
+        &self,
+        dry_run: bool,
         mut plan: impl FnMut(&Snapshot) -> Result<Vec<Change>, Problem>,
     ) -> Result<Arc<Snapshot>, Problem> {
         // Held until the change can be read, so that the next one is planned on it.
@@ -83,6 +99,9 @@ impl Context {
                 return Ok(snapshot);
             }
             check(&snapshot, &changes)?;
+            if dry_run {
+                return Ok(snapshot);
+            }
             match self.store.commit(ChangeSet { base: snapshot.revision, changes }).await {
                 Ok(revision) => return self.readable(revision).await,
                 Err(StoreError::Conflict { current, .. }) => {

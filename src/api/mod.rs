@@ -1,6 +1,7 @@
 //! Floor 4: foreign tongues. Adapters turn requests into questions to the engine and into changes, and
 //! answers back into the words of the caller. Only here do methods, paths and JSON exist.
 
+pub mod about;
 pub mod auth;
 pub mod boot;
 pub mod cloud_init;

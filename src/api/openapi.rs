@@ -1,204 +1,21 @@
-//! The OpenAPI 3.1 document, from one table of operations. Schemas are read off examples made of the real
-//! types, so that they cannot name a field that is not there; a test walks the table against the router.
+//! The OpenAPI 3.1 document. Operations come from one table, which a test walks against the router; schemas are
+//! derived from the types that the handlers read and write, so that they cannot name a field that is not there.
 
+mod table;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-/// One operation of the API.
-#[derive(Clone, Copy, Debug)]
-pub struct Operation {
-    pub method: &'static str,
-    /// Below the API's prefix.
-    pub path: &'static str,
-    pub summary: &'static str,
-    /// Query fields with their meaning.
-    pub query: &'static [(&'static str, &'static str)],
-    /// Schema of the request's body.
-    pub body: Option<&'static str>,
-    /// Schema of the answer; none: 204 without a body.
-    pub answer: Option<&'static str>,
-}
+pub use table::{OPERATIONS, Operation};
 
-const SET: (&str, &str) = ("set", "Node set: nid[001-009,012], @group, *, joined by , ! &");
-const ONCE: (&str, &str) = ("once", "Only the one-shot");
+use crate::api::problem::Problem;
+use crate::api::v1;
+use crate::api::v1::types;
+use crate::base::limits::PAGE_ITEMS_MAX;
 
-/// Every operation, in the order of the document.
-pub const OPERATIONS: &[Operation] = &[
-    op(
-        "get",
-        "/nodes",
-        "List nodes",
-        &[SET, ("after", "Names behind this one"), ("limit", "At most so many")],
-        None,
-        Some("[Node]"),
-    ),
-    op("post", "/nodes", "Create a node", &[], Some("Node"), Some("Node")),
-    op(
-        "patch",
-        "/nodes",
-        "Merge a patch into each node of a set, in one transaction",
-        &[SET],
-        Some("Node"),
-        Some("Report"),
-    ),
-    op("delete", "/nodes", "Remove the nodes of a set, in one transaction", &[SET], None, Some("Report")),
-    op("get", "/nodes/{name}", "Show a node, by name, xname or MAC", &[], None, Some("Node")),
-    op("put", "/nodes/{name}", "Create or replace a node", &[], Some("Node"), Some("Node")),
-    op(
-        "patch",
-        "/nodes/{name}",
-        "Merge a patch into a node (RFC 7396); makes a new one if it brings an interface",
-        &[],
-        Some("Node"),
-        Some("Node"),
-    ),
-    op("delete", "/nodes/{name}", "Remove a node", &[], None, None),
-    op("get", "/bmcs", "List BMCs", &[], None, Some("[Bmc]")),
-    op("get", "/bmcs/{name}", "Show a BMC", &[], None, Some("Bmc")),
-    op("put", "/bmcs/{name}", "Create or replace a BMC", &[], Some("Bmc"), Some("Bmc")),
-    op("delete", "/bmcs/{name}", "Remove a BMC that no node names", &[], None, None),
-    op("get", "/groups", "List groups", &[], None, Some("[Group]")),
-    op("get", "/groups/{name}", "Show a group", &[], None, Some("Group")),
-    op("put", "/groups/{name}", "Create or replace a group", &[], Some("Group"), Some("Group")),
-    op(
-        "patch",
-        "/groups/{name}",
-        "Merge a patch into a group; makes it if it is new",
-        &[],
-        Some("Group"),
-        Some("Group"),
-    ),
-    op("delete", "/groups/{name}", "Remove a group; its members stay", &[], None, None),
-    op("post", "/groups/{name}/members", "Put nodes into a group", &[SET], None, Some("Group")),
-    op("delete", "/groups/{name}/members", "Take nodes out of a group", &[SET], None, Some("Group")),
-    op("get", "/profiles", "List profiles", &[], None, Some("[Profile]")),
-    op("get", "/profiles/{name}", "Show a profile", &[], None, Some("Profile")),
-    op("put", "/profiles/{name}", "Create or replace a profile", &[], Some("Profile"), Some("Profile")),
-    op("delete", "/profiles/{name}", "Remove a profile that no assignment names", &[], None, None),
-    op("get", "/boot", "What nodes boot now, and the rule that decides it", &[SET], None, Some("[Boot]")),
-    op("put", "/boot", "Assign a profile or a target", &[], Some("Assign"), Some("Report")),
-    op(
-        "delete",
-        "/boot",
-        "Take assignments back",
-        &[SET, ("mac", "One interface"), ("role", "Nodes of a role"), ("default", "Every node"), ONCE],
-        None,
-        Some("Report"),
-    ),
-    op("get", "/networks", "List networks and how full their pools are", &[], None, Some("[Network]")),
-    op("get", "/networks/{name}", "Show a network", &[], None, Some("Network")),
-    op("get", "/leases", "List leases of pool addresses, dead ones too", &[], None, Some("[Lease]")),
-    op("delete", "/leases/{address}", "End a lease", &[], None, None),
-    op("get", "/sightings", "List machines that ask but were never declared", &[], None, Some("[Sighting]")),
-    op("get", "/rogues", "List other DHCP servers that were heard", &[], None, Some("[Rogue]")),
-    op("get", "/status", "How the head is", &[], None, Some("Status")),
-    op(
-        "get",
-        "/explain",
-        "What a machine would get at each stage of its boot, and why",
-        &[
-            ("mac", "The machine"),
-            ("arch", "x86_64, arm64 …"),
-            ("firmware", "bios, uefi, uefi-http, ipxe-rom, foreign-ipxe"),
-            ("network", "Where it is plugged in"),
-        ],
-        None,
-        Some("[Step]"),
-    ),
-    op(
-        "post",
-        "/inventory/import",
-        "Import a document: all of it or nothing",
-        &[("dry_run", "Change nothing"), ("prune", "Remove what it does not name")],
-        Some("text"),
-        Some("Report"),
-    ),
-    op("get", "/inventory/export", "The inventory as a document that imports back", &[], None, Some("text")),
-    op(
-        "get",
-        "/cloud-init/defaults",
-        "Show the site's cloud-init defaults",
-        &[],
-        None,
-        Some("CloudDefaults"),
-    ),
-    op(
-        "put",
-        "/cloud-init/defaults",
-        "Replace them",
-        &[DRY_RUN],
-        Some("CloudDefaults"),
-        Some("CloudDefaults"),
-    ),
-    op(
-        "patch",
-        "/cloud-init/defaults",
-        "Merge into them",
-        &[DRY_RUN],
-        Some("CloudDefaults"),
-        Some("CloudDefaults"),
-    ),
-    op("get", "/cloud-init/groups", "List groups' cloud-init data", &[], None, Some("[CloudGroup]")),
-    op("get", "/cloud-init/groups/{name}", "Show a group's", &[], None, Some("CloudGroup")),
-    op(
-        "put",
-        "/cloud-init/groups/{name}",
-        "Add or replace a group's",
-        &[DRY_RUN],
-        Some("CloudGroup"),
-        Some("CloudGroup"),
-    ),
-    op(
-        "patch",
-        "/cloud-init/groups/{name}",
-        "Merge into a group's",
-        &[DRY_RUN],
-        Some("CloudGroup"),
-        Some("CloudGroup"),
-    ),
-    op("delete", "/cloud-init/groups/{name}", "Remove a group's", &[DRY_RUN], None, None),
-    op("get", "/cloud-init/nodes", "List nodes' own cloud-init data", &[], None, Some("[CloudNode]")),
-    op("get", "/cloud-init/nodes/{name}", "Show a node's", &[], None, Some("CloudNode")),
-    op(
-        "put",
-        "/cloud-init/nodes/{name}",
-        "Replace a node's",
-        &[DRY_RUN],
-        Some("CloudNode"),
-        Some("CloudNode"),
-    ),
-    op(
-        "patch",
-        "/cloud-init/nodes/{name}",
-        "Merge into a node's",
-        &[DRY_RUN],
-        Some("CloudNode"),
-        Some("CloudNode"),
-    ),
-    op("delete", "/cloud-init/nodes/{name}", "Remove a node's", &[DRY_RUN], None, None),
-    op("post", "/cloud-init/reinstall", "Give nodes new instance-ids", &[SET, DRY_RUN], None, Some("Report")),
-    op("get", "/cloud-init/render/{name}", "What a node will see, and why", &[], None, Some("CloudRender")),
-    op(
-        "get",
-        "/cloud-init/phone-home",
-        "The last phone-home report of each node",
-        &[],
-        None,
-        Some("[PhoneHome]"),
-    ),
-];
-
-const DRY_RUN: (&str, &str) = ("dry_run", "Change nothing, answer as if");
-
-const fn op(
-    method: &'static str,
-    path: &'static str,
-    summary: &'static str,
-    query: &'static [(&'static str, &'static str)],
-    body: Option<&'static str>,
-    answer: Option<&'static str>,
-) -> Operation {
-    Operation { method, path, summary, query, body, answer }
-}
+/// Where schemas lie in the document.
+const SCHEMAS: &str = "#/components/schemas/";
 
 /// The document.
 #[must_use]
@@ -208,171 +25,238 @@ pub fn document() -> Value {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
         path[operation.method] = describe(operation);
     }
-    let schemas: Map<String, Value> =
-        examples().into_iter().map(|(name, example)| (name.to_owned(), schema(&example))).collect();
+    let description = "The head of a cluster.\n\n\
+        Lists come in a stable order and in pages: `limit` sets their size, `after` names the thing behind which \
+        one starts, and the header `Link` with `rel=\"next\"` leads to the next page.\n\n\
+        Every thing has an `ETag`, a digest of its JSON. A write with `If-Match` is refused with 412 if the thing \
+        was changed meanwhile; changes of other things do not matter. `If-None-Match: *` refuses to replace. Reports \
+        and writes to many things are tagged with the revision of the inventory (`\"r7\"`).\n\n\
+        `dry_run` on a write changes nothing and answers 200 with a report of what would change.\n\n\
+        Over the Unix socket no token is needed.";
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "muster",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "The head of a cluster. Over the Unix socket no token is needed.",
+            "description": description,
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
         },
-        "servers": [{"url": crate::api::v1::PREFIX}],
+        "servers": [{"url": v1::PREFIX}],
+        "security": [{"token": []}, {}],
+        "tags": tags(),
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {
+            "schemas": schemas(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
     })
 }
 
+/// Tags in the order of their first operation.
+fn tags() -> Vec<Value> {
+    let mut names: Vec<&str> = Vec::new();
+    for operation in OPERATIONS {
+        if !names.contains(&operation.tag()) {
+            names.push(operation.tag());
+        }
+    }
+    names.into_iter().map(|name| json!({"name": name})).collect()
+}
+
 fn describe(operation: &Operation) -> Value {
-    let in_path = operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let mut parameters: Vec<Value> = in_path
-        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
-        .collect();
-    parameters.extend(operation.query.iter().map(|(name, meaning)| {
-        json!({"name": name, "in": "query", "description": meaning, "schema": {"type": "string"}})
-    }));
-    let success = match operation.answer {
-        Some(answer) => json!({"description": "Done", "content": content(answer)}),
-        None => json!({"description": "Done"}),
-    };
-    let status = match (operation.answer, operation.method) {
-        (None, _) => "204",
-        (Some("Node"), "post") => "201",
-        (Some(_), _) => "200",
-    };
-    let problem = json!({"description": "Refused, with field and place", "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}});
     let mut described = json!({
         "summary": operation.summary,
-        "operationId": format!("{} {}", operation.method, operation.path),
-        "parameters": parameters,
-        "responses": {status: success, "default": problem},
+        "operationId": operation.id(),
+        "tags": [operation.tag()],
+        "parameters": parameters(operation),
+        "responses": responses(operation),
     });
     if let Some(body) = operation.body {
-        described["requestBody"] = json!({"required": true, "content": content(body)});
+        described["requestBody"] = json!({"required": true, "content": content(body, operation.method)});
     }
     described
 }
 
-/// The media type and schema of a name in the table: `text`, `[Node]`, `Node`.
-fn content(name: &str) -> Value {
-    let reference = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
-    match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        _ if name == "text" => json!({"text/plain": {"schema": {"type": "string"}}}),
-        Some(item) => json!({"application/json": {"schema": {"type": "array", "items": reference(item)}}}),
-        None => json!({"application/json": {"schema": reference(name)}}),
+fn parameters(operation: &Operation) -> Vec<Value> {
+    let in_path = operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut parameters: Vec<Value> = in_path
+        .map(|name| {
+            let schema = json!({"type": "string", "minLength": 1});
+            json!({"name": name, "in": "path", "required": true, "schema": schema})
+        })
+        .collect();
+    parameters.extend(operation.query.iter().map(
+        |(name, meaning)| json!({"name": name, "in": "query", "description": meaning, "schema": shape(name)}),
+    ));
+    let header = |name: &str, meaning: &str| json!({"name": name, "in": "header", "description": meaning, "schema": {"type": "string"}});
+    if operation.writes() {
+        parameters.push(header("If-Match", "Only if the thing still has one of these tags"));
+        parameters.push(header("If-None-Match", "`*`: only if it is not there"));
+    } else if operation.path == "/events" {
+        parameters.push(header("Last-Event-ID", "Goes on behind the event with this id"));
+    } else {
+        parameters.push(header("If-None-Match", "Answers 304 if this is the tag still"));
+    }
+    parameters
+}
+
+/// True if a query field says yes or no.
+pub(crate) fn is_flag(name: &str) -> bool {
+    matches!(name, "dry_run" | "prune" | "once" | "default" | "follow")
+}
+
+/// The schema of a query field: the same name means the same everywhere.
+fn shape(name: &str) -> Value {
+    match name {
+        name if is_flag(name) => {
+            json!({"type": "string", "enum": ["", "1", "true", "0", "false"]})
+        }
+        "limit" => json!({"type": "integer", "minimum": 1, "maximum": PAGE_ITEMS_MAX}),
+        _ => json!({"type": "string"}),
     }
 }
 
-/// A schema that the example satisfies, with the example beside it.
-fn schema(example: &Value) -> Value {
-    match example {
-        Value::Null => json!({}),
-        Value::Bool(_) => json!({"type": "boolean"}),
-        Value::Number(_) => json!({"type": "integer"}),
-        Value::String(_) => json!({"type": "string", "examples": [example]}),
-        Value::Array(items) => {
-            json!({"type": "array", "items": items.first().map_or_else(|| json!({}), schema)})
+fn responses(operation: &Operation) -> Value {
+    let tag = json!({"ETag": {"description": "Tag of what was answered", "schema": {"type": "string"}}});
+    let mut responses = Map::new();
+    let mut answer = |status: &str, schema: Option<&str>, text: &str| {
+        let mut answer = json!({"description": text});
+        if let Some(schema) = schema {
+            answer["content"] = content(schema, "");
+            answer["headers"] = tag.clone();
         }
-        Value::Object(fields) => {
-            let properties: Map<String, Value> =
-                fields.iter().map(|(name, value)| (name.clone(), schema(value))).collect();
-            json!({"type": "object", "properties": properties})
+        responses.insert(status.to_owned(), answer);
+    };
+    let shown = operation.answer.filter(|name| *name != "Report");
+    match (operation.writes(), shown) {
+        // With `dry_run`, the report.
+        (true, None) if operation.answer.is_none() => {
+            answer("204", None, "Done");
+            answer("200", Some("Report"), "What a dry run would do");
         }
+        (true, Some(name)) => {
+            answer("200", Some(&format!("{name}|Report")), "Done; with `dry_run`, what would be done");
+            answer("201", Some(name), "Made");
+        }
+        _ => answer("200", operation.answer, "Done"),
     }
-}
-
-/// An example of each schema, as JSON of the type that the handlers use.
-#[must_use]
-pub fn examples() -> Vec<(&'static str, Value)> {
-    let node = json!({
-        "name": "nid001", "xname": "x1000c0s0b0n0", "effective_xname": "x1000c0s0b0n0", "nid": 1,
-        "uuid": "11223344-5566-7788-99aa-bbccddeeff00", "arch": "x86_64", "role": "Compute", "groups": ["compute"],
-        "interfaces": [{"name": "management", "mac": "52:54:00:be:ef:01", "addresses": ["172.16.0.1"]}],
-        "bmc": "bmc01", "policy": "serve", "loader": "snponly.efi", "annotations": {},
-    });
-    let target =
-        json!({"kernel": "compute/vmlinuz", "initrds": ["compute/initrd.img"], "params": "console=ttyS0"});
-    let network = json!({
-        "name": "boot", "interface": "eth1", "address": "172.16.0.254/24", "dhcp": "authoritative",
-        "ranges": ["172.16.0.200-172.16.0.250"], "unknown": "hold", "pool": 51, "bound": 3, "held": 0, "declined": 0,
-        "free": 48, "declared": 9,
-    });
-    let time = "2026-11-23T22:00:00.000Z";
-    let mut all = vec![
-        ("Node", node),
-        (
-            "Bmc",
-            json!({"name": "bmc01", "xname": "x1000c0s0b0", "mac": "de:ca:fc:0f:fe:e1", "address": "172.16.0.101", "fqdn": "bmc01.example", "annotations": {}}),
-        ),
-        (
-            "Group",
-            json!({"name": "compute", "description": "", "priority": 0, "loader": "snponly.efi", "annotations": {}, "members": ["nid001"]}),
-        ),
-        ("Profile", json!({"name": "rescue", "description": "", "target": target})),
-        ("Assign", json!({"whom": {"set": "@compute"}, "once": false, "target": target})),
-        (
-            "Boot",
-            json!({"node": "nid001", "outcome": "boot", "rule": "assignment for group compute", "target": target}),
-        ),
-        (
-            "Report",
-            json!({"added": ["nid001"], "changed": [""], "removed": [""], "unchanged": 0, "fields": {"nid001": ["role"]}, "dry_run": false, "revision": 7}),
-        ),
-        ("Network", network.clone()),
-        (
-            "Lease",
-            json!({"address": "172.16.0.200", "client": "52:54:00:be:ef:99", "network": "boot", "state": "bound", "starts": time, "expires": time, "host_name": "x"}),
-        ),
-        (
-            "Sighting",
-            json!({"mac": "52:54:00:be:ef:99", "network": "boot", "first": time, "last": time, "requests": 3, "firmware": "UEFI", "arch": "x86_64", "vendor_class": "PXEClient", "uuid": "11223344-5566-7788-99aa-bbccddeeff00", "circuit": "port 7", "host_name": "x"}),
-        ),
-        (
-            "Rogue",
-            json!({"network": "boot", "server": "172.16.0.9", "mac": "52:54:00:be:ef:09", "first": time, "last": time, "replies": 2}),
-        ),
-        (
-            "Step",
-            json!({"stage": "uefi", "outcome": "OFFER 172.16.0.1", "reasons": ["network boot"], "script": "#!ipxe\n"}),
-        ),
-        (
-            "Status",
-            json!({"cluster": "demo", "version": "0.1.0", "started": time, "uptime_s": 60, "revision": 7, "nodes": 9, "groups": 1, "profiles": 1, "leases": 3, "sightings": 1, "networks": [network], "warnings": ["the pool of network boot is used up"]}),
-        ),
-        (
-            "Problem",
-            json!({"type": "about:blank", "title": "Unprocessable Entity", "status": 422, "detail": "mac: is needed", "problems": [{"subject": "node nid001", "field": "mac", "text": "is needed", "line": 3}]}),
-        ),
+    if !operation.writes() {
+        answer("304", None, "The client has it already");
+    }
+    let mut refusals = vec![
+        ("400", "The request cannot be read"),
+        ("401", "A token is needed"),
+        ("403", "The token's role does not suffice"),
+        ("404", "There is no such thing"),
+        ("422", "A value cannot be; the problem names its field"),
+        ("503", "Too much waits, or DHCP does not run"),
     ];
-    all.extend(cloud_init_examples());
-    all
+    if operation.writes() {
+        refusals.extend([
+            ("409", "There is one already, or others change too fast"),
+            ("412", "The thing is not as `If-Match` or `If-None-Match` wants it"),
+            ("413", "The body is too long"),
+            ("415", "The body is of no known type"),
+            ("500", "The store failed; nothing was changed"),
+            ("507", "The disk is full; nothing was changed"),
+        ]);
+    }
+    for (status, text) in refusals {
+        let schema = json!({"$ref": format!("{SCHEMAS}Problem")});
+        let content = json!({"application/problem+json": {"schema": schema}});
+        responses.insert(status.to_owned(), json!({"description": text, "content": content}));
+    }
+    Value::Object(responses)
 }
 
-fn cloud_init_examples() -> Vec<(&'static str, Value)> {
-    let time = "2026-11-23T22:00:00.000Z";
-    vec![
-        (
-            "CloudDefaults",
-            json!({"cloud_provider": "site", "region": "hall 1", "availability_zone": "row 3", "cluster_name": "demo", "public_keys": ["ssh-ed25519 AAAA"], "base_url": "http://172.16.0.254:8081/cloud-init", "boot_subnet": "172.16.0.0/24", "wg_subnet": null, "short_name": "nid", "nid_length": 3}),
-        ),
-        (
-            "CloudGroup",
-            json!({"name": "compute", "description": "", "meta_data": {"syslog": "172.16.0.254"}, "file": {"content": "#cloud-config\n", "filename": "compute.yaml", "encoding": "plain"}, "warnings": [{"line": 1, "text": "no first line"}]}),
-        ),
-        (
-            "CloudNode",
-            json!({"node": "nid001", "instance_id": null, "effective_instance_id": "i-1a2b3c4d", "installation": 0, "local_hostname": "nid001", "hostname": "nid001", "cluster_name": "demo", "region": "hall 1", "availability_zone": "row 3", "cloud_provider": "site", "instance_type": "fat", "cloud_init_base_url": "http://172.16.0.254:8081/cloud-init", "public_keys": ["ssh-ed25519 AAAA"], "meta_data": {"slot": 4}, "file": {"content": "#cloud-config\n", "filename": "", "encoding": "plain"}, "warnings": [{"line": 1, "text": "no first line"}]}),
-        ),
-        (
-            "CloudRender",
-            json!({"node": "nid001", "instance_id": "i-1a2b3c4d", "documents": [{"name": "compute.yaml", "text": "#cloud-config\n", "template": true, "remarks": [{"line": 3, "text": "the variable \"x\" is missing"}]}], "values": [{"path": "hostname", "value": "nid001", "source": "inventory"}]}),
-        ),
-        (
-            "PhoneHome",
-            json!({"node": "nid001", "at": time, "count": 1, "instance_id": "i-1a2b3c4d", "hostname": "nid001", "fqdn": "nid001.cluster.internal", "keys": {"ed25519": "ssh-ed25519 AAAA"}}),
-        ),
-    ]
+/// The media type and schema of a name in the table: `text`, `[Node]`, `Node`, `Node|Report`.
+fn content(name: &str, method: &str) -> Value {
+    let reference = |name: &str| json!({"$ref": format!("{SCHEMAS}{name}")});
+    let list = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let (kind, schema) = match (name, list) {
+        ("text", _) => ("text/plain", json!({"type": "string"})),
+        ("yaml", _) => ("application/yaml", json!({"type": "string"})),
+        ("any", _) => ("application/json", json!({"type": "object"})),
+        (_, Some("Event")) => {
+            let stream = json!({"schema": {"type": "string"}});
+            let list = json!({"schema": {"type": "array", "items": reference("Event")}});
+            return json!({"text/event-stream": stream, "application/json": list});
+        }
+        (_, Some(item)) => ("application/json", json!({"type": "array", "items": reference(item)})),
+        // A patch holds any part of the thing, with null for what is to go.
+        _ if method == "patch" => {
+            let patch = json!({"schema": {"type": "object", "description": format!("Any part of a {name} (RFC 7396)")}});
+            return json!({"application/json": patch, "application/merge-patch+json": patch});
+        }
+        (_, None) => {
+            let either: Vec<Value> = name.split('|').map(reference).collect();
+            let schema = if let [one] = either.as_slice() { one.clone() } else { json!({"anyOf": either}) };
+            ("application/json", schema)
+        }
+    };
+    json!({kind: {"schema": schema}})
+}
+
+/// The schemas of all bodies, by their names in the table.
+fn schemas() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut generator = settings.into_generator();
+    fn add<T: JsonSchema>(generator: &mut SchemaGenerator) {
+        generator.subschema_for::<T>();
+    }
+    for add in [
+        add::<types::NodeBody>,
+        add::<types::BmcBody>,
+        add::<types::GroupBody>,
+        add::<types::ProfileBody>,
+        add::<types::AssignBody>,
+        add::<types::BootBody>,
+        add::<types::ReportBody>,
+        add::<types::LeaseBody>,
+        add::<types::SightingBody>,
+        add::<v1::batch::BatchBody>,
+        add::<v1::events::EventBody>,
+        add::<v1::explain::StepBody>,
+        add::<v1::interfaces::OwnedBody>,
+        add::<v1::observed::NetworkBody>,
+        add::<v1::observed::RogueBody>,
+        add::<v1::status::StatusBody>,
+        add::<v1::cloud_init::DefaultsBody>,
+        add::<v1::cloud_init::GroupDataBody>,
+        add::<v1::cloud_init::NodeDataBody>,
+        add::<v1::cloud_init::PreviewBody>,
+        add::<v1::cloud_init::CallBody>,
+        add::<Problem>,
+    ] {
+        add(&mut generator);
+    }
+    let mut renamed = Map::new();
+    for (name, mut schema) in generator.take_definitions(false) {
+        rename(&mut schema);
+        renamed.insert(public(&name).to_owned(), schema);
+    }
+    Value::Object(renamed)
+}
+
+/// Types are called `NodeBody` here, and `Node` where people read them.
+fn public(name: &str) -> &str {
+    name.strip_suffix("Body").unwrap_or(name)
+}
+
+fn rename(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(Value::String(reference)) = fields.get_mut("$ref") {
+                *reference = public(reference).to_owned();
+            }
+            fields.values_mut().for_each(rename);
+        }
+        Value::Array(items) => items.iter_mut().for_each(rename),
+        _ => {}
+    }
 }
 
 #[cfg(test)]

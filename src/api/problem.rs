@@ -3,6 +3,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::store::StoreError;
@@ -11,7 +12,7 @@ use crate::store::StoreError;
 const MEDIA_TYPE: &str = "application/problem+json";
 
 /// A refusal. One cause, or several problems with their fields.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     #[serde(rename = "type")]
     pub kind: String,
@@ -23,7 +24,7 @@ pub struct Problem {
 }
 
 /// One field's problem.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldProblem {
     /// What it is about, such as `node nid001`.
     #[serde(default, skip_serializing_if = "String::is_empty")]

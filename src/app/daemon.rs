@@ -1,7 +1,7 @@
 //! The daemon: what is wired to what, what starts first, what stops first.
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,12 @@ use anyhow::Context as _;
 use axum::body::Bytes;
 use tokio::sync::watch;
 
+use crate::api::about::{About, Listener};
 use crate::api::context::{Context, PhoneHomes, Turn};
 use crate::api::openchami::smd;
 use crate::app::config::{Auth, Config};
 use crate::app::routes::{self, Parts};
-use crate::app::{door, https, publisher};
+use crate::app::{door, https, journalist, publisher};
 use crate::engine::boot::script::{Reach, entry};
 use crate::engine::tftp::catalog::VirtualFile;
 use crate::model::validate::validate;
@@ -24,6 +25,7 @@ use crate::transport::clock::now;
 use crate::transport::dhcp::Dhcp;
 use crate::transport::dns::Dns;
 use crate::transport::http::{Http, ImageRoot};
+use crate::transport::journal::Journal;
 use crate::transport::link::{self, Managed};
 use crate::transport::loaders::Loaders;
 use crate::transport::notify;
@@ -123,6 +125,8 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     let snapshot = Snapshot::compile(loaded.revision, Arc::clone(&site), Arc::new(loaded.inventory));
     let cell = Arc::new(SnapshotCell::new(snapshot));
     let published = publisher::start(Arc::clone(&cell), Arc::clone(&site), store.declared(), tasks);
+    let journal = Journal::new(now());
+    journalist::start(Arc::clone(&cell), published.clone(), journal.clone(), tasks);
     let links = links(&site, tasks).await?;
     let dhcp = Dhcp {
         snapshot: Arc::clone(&cell),
@@ -130,8 +134,11 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         leases: loaded.leases,
         sightings: loaded.sightings,
         links,
+        journal: journal.clone(),
     };
     let (dhcp, _) = dhcp.start(tasks)?;
+    let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
+    report_loaders(&loaders);
     let context = Context {
         snapshot: Arc::clone(&cell),
         published,
@@ -140,16 +147,35 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         started: now(),
         turn: Turn::default(),
         calls: PhoneHomes::default(),
+        about: Arc::new(about(config, data_dir, &loaders)),
+        journal,
     };
     let webhooks = Webhooks::start(Manners::default(), tasks);
     smd::notify::start(&context, webhooks, tasks);
-    let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
-    report_loaders(&loaders);
     start_tftp(config, &cell, &loaders, tasks)?;
     let dns = Dns { listen: config.dns.listen.clone(), forward: config.dns.forward.clone(), snapshot: cell };
     dns.start(tasks).context("set another address, or an empty list, in dns.listen")?;
     start_http(config, data_dir, &context, &loaders, &vault, tasks)?;
     Ok(Running { context, loaders })
+}
+
+/// What the status tells of the daemon itself.
+fn about(config: &Config, data_dir: &Path, loaders: &Arc<Loaders>) -> About {
+    let on = |protocol: &'static str, addresses: &[SocketAddr]| -> Vec<Listener> {
+        addresses.iter().map(|address| Listener { protocol, address: address.to_string() }).collect()
+    };
+    let socket = Listener { protocol: "unix", address: socket_path(config, data_dir).display().to_string() };
+    let listeners = [
+        on("http", &config.http),
+        on("tftp", &config.tftp.listen),
+        on("dns", &config.dns.listen),
+        vec![socket],
+    ];
+    About {
+        listeners: listeners.concat(),
+        data_dir: Some(data_dir.to_owned()),
+        loaders: Some(Arc::clone(loaders)),
+    }
 }
 
 /// Sets managed addresses, and watches links where DHCP wants to know.

@@ -5,6 +5,7 @@ pub mod config_file;
 pub mod daemon;
 pub mod door;
 pub mod https;
+pub mod journalist;
 pub mod privileges;
 pub mod publisher;
 pub mod routes;

@@ -238,3 +238,12 @@ pub const TEMPLATE_STEPS_MAX: u64 = 1_000_000;
 pub const PHONE_HOME_BYTES_MAX: usize = 64 << 10;
 /// Phone-home reports that are remembered, one for each node; beyond that the oldest is forgotten.
 pub const PHONE_HOMES_MAX: usize = 100_000;
+
+/// Events that the journal remembers: some hours of a busy site, at most about 5 MB.
+pub const JOURNAL_EVENTS_MAX: usize = 10_000;
+
+/// Things in one page of a list: all of a large site, still a bounded answer.
+pub const PAGE_ITEMS_MAX: usize = 100_000;
+
+/// Operations in one batch; with a few hundred octets each they fill its body.
+pub const BATCH_OPERATIONS_MAX: usize = 100_000;

@@ -55,6 +55,9 @@ pub enum LeaseChange {
 }
 
 impl LeaseState {
+    pub const ALL: [LeaseState; 4] =
+        [LeaseState::Held, LeaseState::Bound, LeaseState::Released, LeaseState::Declined];
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

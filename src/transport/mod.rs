@@ -5,6 +5,7 @@ pub mod clock;
 pub mod dhcp;
 pub mod dns;
 pub mod http;
+pub mod journal;
 pub mod link;
 pub mod loaders;
 pub mod notify;

@@ -13,8 +13,8 @@ use tower::ServiceExt;
 
 use muster::api::context::{Context, PhoneHomes, Turn};
 use muster::app::config::Config;
-use muster::app::publisher;
 use muster::app::routes::{self, Parts};
+use muster::app::{journalist, publisher};
 use muster::base::{Mac, Timestamp};
 use muster::model::{Firmware, Lease, LeaseKey, LeaseState, Sighting, Snapshot, SnapshotCell};
 use muster::store::{Store, memory};
@@ -22,6 +22,7 @@ use muster::transport::clock::now;
 use muster::transport::dhcp::Handle;
 use muster::transport::dhcp::handle::{Command, Rogue};
 use muster::transport::http::Peer;
+use muster::transport::journal::Journal;
 use muster::transport::loaders::Loaders;
 use muster::transport::tasks::Tasks;
 
@@ -99,8 +100,11 @@ impl Head {
                 observe(question, &mut leases);
             }
         });
-        let (turn, calls) = (Turn::default(), PhoneHomes::default());
-        let context = Context { snapshot, published, store, dhcp, started: now(), turn, calls };
+        let journal = Journal::new(now());
+        journalist::start(Arc::clone(&snapshot), published.clone(), journal.clone(), &tasks);
+        let (turn, about, calls) = (Turn::default(), Arc::default(), PhoneHomes::default());
+        let context =
+            Context { snapshot, published, store, dhcp, started: now(), turn, calls, about, journal };
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
         let router = routes::router(&Parts { context: context.clone(), loaders, images: None });
         Head { router, prefix: "", context, _tasks: tasks }
@@ -118,7 +122,16 @@ impl Head {
         self.ask(Peer::Local, method, path, body).await
     }
 
-    /// The same with fields in the head of the request.
+    /// The routes themselves, for answers that go on.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    async fn ask(&self, peer: Peer, method: &str, path: &str, body: impl Into<Body>) -> Answer {
+        self.request(peer, method, path, &[], body.into()).await
+    }
+
+    /// Asks with these fields in the head of the request.
     pub async fn send_with(
         &self,
         method: &str,
@@ -126,27 +139,20 @@ impl Head {
         fields: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answer {
-        self.ask_with(Peer::Local, method, path, fields, body).await
+        self.request(Peer::Local, method, path, fields, body.into()).await
     }
 
-    async fn ask(&self, peer: Peer, method: &str, path: &str, body: impl Into<Body>) -> Answer {
-        self.ask_with(peer, method, path, &[], body).await
-    }
-
-    async fn ask_with(
+    async fn request(
         &self,
         peer: Peer,
         method: &str,
         path: &str,
         fields: &[(&str, &str)],
-        body: impl Into<Body>,
+        body: Body,
     ) -> Answer {
-        let mut request =
-            Request::builder().method(method).uri(format!("{}{path}", self.prefix)).extension(peer);
-        for (name, value) in fields {
-            request = request.header(*name, *value);
-        }
-        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        let request = Request::builder().method(method).uri(format!("{}{path}", self.prefix)).extension(peer);
+        let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         let field = |name| head.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
         let (status, kind, allow) = (head.status, field(header::CONTENT_TYPE), field(header::ALLOW));

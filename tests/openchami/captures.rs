@@ -14,15 +14,14 @@ const SITE: &str = "[cluster]\nname = \"demo\"\n[[network]]\nname = \"boot\"\nin
 
 /// One recorded request.
 #[derive(Clone, Debug)]
-pub(crate) struct Sent {
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) token: bool,
-    pub(crate) body: String,
+struct Sent {
+    method: String,
+    path: String,
+    body: String,
 }
 
 /// The commands of a log with their requests, in order.
-pub(crate) fn commands(version: &str) -> Vec<(String, Vec<Sent>)> {
+fn commands(version: &str) -> Vec<(String, Vec<Sent>)> {
     let path = format!("{}/tests/fixtures/openchami-cli/{version}.log", env!("CARGO_MANIFEST_DIR"));
     let mut commands: Vec<(String, Vec<Sent>)> = Vec::new();
     for line in fs::read_to_string(path).unwrap().lines() {
@@ -33,14 +32,14 @@ pub(crate) fn commands(version: &str) -> Vec<(String, Vec<Sent>)> {
         let (request, body) = line.split_once(" body=").unwrap();
         let mut words = request.split(' ');
         let mut word = || words.next().unwrap().to_owned();
-        let (method, path, auth) = (word(), word(), word());
+        let (method, path) = (word(), word());
         let body = body.replace("<uuid>", "11223344-5566-4788-99aa-bbccddeeff00");
-        commands.last_mut().unwrap().1.push(Sent { method, path, token: auth == "auth=Y", body });
+        commands.last_mut().unwrap().1.push(Sent { method, path, body });
     }
     commands
 }
 
-pub(crate) const VERSIONS: [&str; 3] = ["v0.0.13", "v0.3.3", "v0.6.1"];
+const VERSIONS: [&str; 3] = ["v0.0.13", "v0.3.3", "v0.6.1"];
 
 /// What a site has before a command runs, unless the command is about to make it.
 async fn furnish(head: &Head, command: &str) {

@@ -12,7 +12,9 @@ use crate::api::context::Context;
 use crate::base::Mac;
 use crate::engine::boot::{Decision, Request, decide, script};
 use crate::model::{Change, Snapshot};
+use crate::transport::clock::now;
 use crate::transport::http::Peer;
+use crate::transport::journal::Entry;
 
 /// The constant script that asks for the machine's own.
 pub(crate) async fn entry(State(api): State<BootApi>, Extension(peer): Extension<Peer>) -> Response {
@@ -44,6 +46,11 @@ pub(crate) async fn own(
         rule = %decision,
         "boot script"
     );
+    let node = decision.node.as_ref().map(|node| node.name.as_str());
+    let mac = request.mac.map_or_else(String::new, |mac| mac.to_string());
+    let told = format!("{} asks for its script: {decision}", node.unwrap_or(&mac));
+    let entry = Entry::new(now(), "boot", told).node(node).with("mac", &mac).with("attempt", request.attempt);
+    api.context.journal.write(entry.with("rule", &decision));
     match script::render(&decision, &request, &snapshot.site, reach(&api.context, peer)) {
         Ok(Some(script)) => text(StatusCode::OK, script),
         Ok(None) => text(StatusCode::NOT_FOUND, format!("not booted by this head: {decision}\n")),

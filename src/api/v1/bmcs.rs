@@ -1,51 +1,65 @@
-//! BMCs.
-
-use std::sync::Arc;
+//! BMCs. One that a node names is not removed.
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::Uri;
+use axum::response::Response;
 
 use crate::api::context::Context;
 use crate::api::problem::Problem;
+use crate::api::v1::page::page;
 use crate::api::v1::query;
+use crate::api::v1::terms::Terms;
 use crate::api::v1::types::BmcBody;
-use crate::model::{Bmc, Change, Snapshot};
+use crate::api::v1::write::write;
+use crate::model::Snapshot;
 
-pub(crate) async fn list(State(context): State<Context>) -> Json<Vec<BmcBody>> {
+/// `GET /bmcs`, by name.
+pub(crate) async fn list(State(context): State<Context>, uri: Uri) -> Result<Response, Problem> {
     let snapshot = context.snapshot.load();
-    Json(snapshot.inventory.bmcs.values().map(|bmc| BmcBody::from(bmc.as_ref())).collect())
+    let all = snapshot.inventory.bmcs.iter().map(|(name, bmc)| (name.to_string(), bmc));
+    page(&uri, all, |bmc| BmcBody::from(bmc.as_ref()))
 }
 
 pub(crate) async fn show(
     State(context): State<Context>,
     Path(name): Path<String>,
 ) -> Result<Json<BmcBody>, Problem> {
-    let snapshot = context.snapshot.load();
-    Ok(Json(BmcBody::from(find(&snapshot, &name)?.as_ref())))
+    body(&context.snapshot.load(), &name).map(Json)
 }
 
 pub(crate) async fn put(
     State(context): State<Context>,
-    Path(name): Path<String>,
+    Path(path): Path<String>,
+    terms: Terms,
     bytes: Bytes,
-) -> Result<Json<BmcBody>, Problem> {
-    let bmc = Arc::new(query::body::<BmcBody>(&bytes)?.bmc(&name)?);
-    context.change(|_| Ok(vec![Change::PutBmc(Arc::clone(&bmc))])).await?;
-    Ok(Json(BmcBody::from(bmc.as_ref())))
+) -> Result<Response, Problem> {
+    let new: BmcBody = query::body(&bytes)?;
+    write(&context, &terms, |work| work.put_bmc(&path, new.clone(), &terms)).await?.shown("/bmcs", body)
 }
 
-/// Refused while a node names the BMC.
+/// A merge patch.
+pub(crate) async fn patch(
+    State(context): State<Context>,
+    Path(path): Path<String>,
+    terms: Terms,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let patch = query::patch(&bytes)?;
+    write(&context, &terms, |work| work.merge_bmc(&path, &patch, &terms)).await?.shown("/bmcs", body)
+}
+
 pub(crate) async fn remove(
     State(context): State<Context>,
-    Path(name): Path<String>,
-) -> Result<StatusCode, Problem> {
-    context.change(|snapshot| Ok(vec![Change::RemoveBmc(find(snapshot, &name)?.name.clone())])).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Path(path): Path<String>,
+    terms: Terms,
+) -> Result<Response, Problem> {
+    Ok(write(&context, &terms, |work| work.remove_bmc(&path, &terms)).await?.gone())
 }
 
-fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Arc<Bmc>, Problem> {
+fn body(snapshot: &Snapshot, name: &str) -> Result<BmcBody, Problem> {
     let found = snapshot.inventory.bmcs.get(name.to_ascii_lowercase().as_str());
-    found.ok_or_else(|| Problem::not_found(format!("no BMC is called {name:?}")))
+    let missing = || Problem::not_found(format!("no BMC is called {name:?}"));
+    found.map(|bmc| BmcBody::from(bmc.as_ref())).ok_or_else(missing)
 }

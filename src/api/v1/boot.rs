@@ -2,31 +2,30 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
+use axum::http::Uri;
+use axum::response::Response;
 
 use crate::api::context::Context;
 use crate::api::problem::Problem;
+use crate::api::v1::nodes::Filter;
+use crate::api::v1::page::page;
 use crate::api::v1::query;
-use crate::api::v1::types::{AssignBody, BootBody, ReportBody, TargetBody, WhomBody, read};
+use crate::api::v1::terms::Terms;
+use crate::api::v1::types::{AssignBody, BootBody, TargetBody, WhomBody, read};
+use crate::api::v1::work::Work;
+use crate::api::v1::write::write;
 use crate::engine::boot::{self, Outcome, decide};
 use crate::model::profile::AssignmentKey;
 use crate::model::{Assignment, Change, Node, Selector, Snapshot};
 
-/// `GET /boot?set=…`: the decision for each node, as its boot interface would get it.
-pub(crate) async fn show(
-    State(context): State<Context>,
-    RawQuery(raw): RawQuery,
-) -> Result<Json<Vec<BootBody>>, Problem> {
+/// `GET /boot?set=…`: the decision for each node, as its boot interface would get it; by name.
+pub(crate) async fn show(State(context): State<Context>, uri: Uri) -> Result<Response, Problem> {
     let snapshot = context.snapshot.load();
-    let set = query::set(&snapshot, raw.as_deref())?;
-    let nodes = snapshot
-        .inventory
-        .nodes
-        .values()
-        .filter(|node| set.as_ref().is_none_or(|set| set.contains(&node.id)));
-    Ok(Json(nodes.map(|node| decision(&snapshot, node)).collect()))
+    let filter = Filter::read(&snapshot, uri.query())?;
+    let nodes = snapshot.inventory.nodes.values().filter(|node| filter.takes(&snapshot, node));
+    page(&uri, nodes.map(|node| (node.name.to_string(), node)), |node| decision(&snapshot, node))
 }
 
 fn decision(snapshot: &Snapshot, node: &Arc<Node>) -> BootBody {
@@ -48,39 +47,43 @@ fn decision(snapshot: &Snapshot, node: &Arc<Node>) -> BootBody {
 }
 
 /// `PUT /boot`: assigns a profile or a target, in one transaction.
-pub(crate) async fn set(State(context): State<Context>, bytes: Bytes) -> Result<Json<ReportBody>, Problem> {
-    let AssignBody { whom, once, profile, target } = query::body(&bytes)?;
+pub(crate) async fn set(
+    State(context): State<Context>,
+    terms: Terms,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let body: AssignBody = query::body(&bytes)?;
+    let written = write(&context, &terms, |work| {
+        terms.hold_at(work.snapshot)?;
+        assign(work, &body)
+    });
+    let written = written.await?;
+    let asked = written.outcome;
+    Ok(written.named_bare().reported(asked))
+}
+
+/// Assigns; answers for how many selectors.
+pub(crate) fn assign(work: &mut Work<'_>, body: &AssignBody) -> Result<usize, Problem> {
+    let AssignBody { whom, once, profile, target } = body.clone();
     let boot = AssignBody::boot(profile, target)?;
-    let mut report = ReportBody::default();
-    let snapshot = context
-        .change(|snapshot| {
-            report = ReportBody::default();
-            let selectors = selectors(snapshot, &whom)?;
-            let mut changes = Vec::new();
-            for selector in selectors {
-                let assignment = Assignment { selector, once, boot: boot.clone() };
-                let name = name(snapshot, &assignment.selector);
-                match snapshot.inventory.assignments.get(&assignment.key()) {
-                    Some(old) if **old == assignment => {
-                        report.unchanged += 1;
-                        continue;
-                    }
-                    Some(_) => report.changed.push(name),
-                    None => report.added.push(name),
-                }
-                changes.push(Change::PutAssignment(Arc::new(assignment)));
-            }
-            Ok(changes)
-        })
-        .await?;
-    Ok(Json(ReportBody { revision: snapshot.revision.0, ..report }))
+    let selectors = selectors(work, &whom)?;
+    let count = selectors.len();
+    for selector in selectors {
+        let assignment = Assignment { selector, once, boot: boot.clone() };
+        let old = work.next.assignments.get(&assignment.key());
+        if old.is_none_or(|old| **old != assignment) {
+            work.apply(Change::PutAssignment(Arc::new(assignment)));
+        }
+    }
+    Ok(count)
 }
 
 /// `DELETE /boot?set=…|mac=…|role=…|default`, with `once` for the one-shot only.
 pub(crate) async fn clear(
     State(context): State<Context>,
     RawQuery(raw): RawQuery,
-) -> Result<Json<ReportBody>, Problem> {
+    terms: Terms,
+) -> Result<Response, Problem> {
     let raw = raw.as_deref();
     let whom = WhomBody {
         set: query::field(raw, "set"),
@@ -88,28 +91,29 @@ pub(crate) async fn clear(
         role: query::field(raw, "role"),
         default: query::flag(raw, "default"),
     };
-    let kinds: &[bool] = if query::flag(raw, "once") { &[false] } else { &[false, true] };
-    let mut removed = Vec::new();
-    let snapshot = context
-        .change(|snapshot| {
-            removed.clear();
-            let mut changes = Vec::new();
-            for selector in selectors(snapshot, &whom)? {
-                for lasting in kinds {
-                    let key = AssignmentKey { selector: selector.clone(), lasting: *lasting };
-                    if snapshot.inventory.assignments.contains_key(&key) {
-                        removed.push(name(snapshot, &selector));
-                        changes.push(Change::RemoveAssignment(key));
-                    }
-                }
-            }
-            Ok(changes)
-        })
-        .await?;
-    Ok(Json(ReportBody { removed, revision: snapshot.revision.0, ..ReportBody::default() }))
+    let once = query::flag(raw, "once");
+    let written = write(&context, &terms, |work| {
+        terms.hold_at(work.snapshot)?;
+        withdraw(work, &whom, once)
+    });
+    Ok(written.await?.named_bare().reported(0))
 }
 
-fn selectors(snapshot: &Snapshot, whom: &WhomBody) -> Result<Vec<Selector>, Problem> {
+/// Takes assignments back; with `once` the one-shots only.
+pub(crate) fn withdraw(work: &mut Work<'_>, whom: &WhomBody, once: bool) -> Result<(), Problem> {
+    let kinds: &[bool] = if once { &[false] } else { &[false, true] };
+    for selector in selectors(work, whom)? {
+        for lasting in kinds {
+            let key = AssignmentKey { selector: selector.clone(), lasting: *lasting };
+            if work.next.assignments.contains_key(&key) {
+                work.apply(Change::RemoveAssignment(key));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn selectors(work: &Work<'_>, whom: &WhomBody) -> Result<Vec<Selector>, Problem> {
     let WhomBody { set, mac, role, default } = whom;
     let given = [set.is_some(), mac.is_some(), role.is_some(), *default];
     if given.iter().filter(|given| **given).count() != 1 {
@@ -124,19 +128,10 @@ fn selectors(snapshot: &Snapshot, whom: &WhomBody) -> Result<Vec<Selector>, Prob
     let Some(set) = set else { return Ok(vec![Selector::Default]) };
     // A whole group is assigned as a group, so that members who join later boot the same.
     if let Some(Ok(group)) = set.trim().strip_prefix('@').map(str::parse) {
-        return match snapshot.members(&group) {
+        return match work.next.groups.get(&group) {
             Some(_) => Ok(vec![Selector::Group(group)]),
             None => Err(Problem::field("set", format!("no group is called {:?}", group.as_str()))),
         };
     }
-    Ok(query::resolve(snapshot, set)?.into_iter().map(Selector::Node).collect())
-}
-
-fn name(snapshot: &Snapshot, selector: &Selector) -> String {
-    match selector {
-        Selector::Node(id) => {
-            snapshot.node(*id).map_or_else(|| selector.to_string(), |node| node.name.to_string())
-        }
-        _ => selector.to_string(),
-    }
+    Ok(work.resolve(set)?.into_iter().map(Selector::Node).collect())
 }

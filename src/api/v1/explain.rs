@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::context::Context;
@@ -15,7 +16,7 @@ use crate::model::{Arch, LeaseTable};
 use crate::transport::clock::now;
 
 /// One stage of an imagined boot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepBody {
     pub stage: String,
     pub outcome: String,

@@ -1,117 +1,95 @@
 //! Groups and their members.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::Uri;
+use axum::response::Response;
 
 use crate::api::context::Context;
 use crate::api::problem::Problem;
 use crate::api::v1::nodes::chosen;
+use crate::api::v1::page::page;
 use crate::api::v1::query;
-use crate::api::v1::types::{GroupBody, read};
-use crate::base::GroupName;
-use crate::model::{Change, Group, Node, Snapshot};
+use crate::api::v1::terms::Terms;
+use crate::api::v1::types::GroupBody;
+use crate::api::v1::write::write;
+use crate::model::Snapshot;
 
-pub(crate) async fn list(State(context): State<Context>) -> Json<Vec<GroupBody>> {
+/// `GET /groups`, by name.
+pub(crate) async fn list(State(context): State<Context>, uri: Uri) -> Result<Response, Problem> {
     let snapshot = context.snapshot.load();
-    Json(snapshot.inventory.groups.values().map(|group| body(&snapshot, group)).collect())
+    let all = snapshot.inventory.groups.iter().map(|(name, group)| (name.to_string(), group));
+    page(&uri, all, |group| GroupBody::shown(&snapshot, group))
 }
 
 pub(crate) async fn show(
     State(context): State<Context>,
     Path(name): Path<String>,
 ) -> Result<Json<GroupBody>, Problem> {
-    let snapshot = context.snapshot.load();
-    Ok(Json(body(&snapshot, find(&snapshot, &name)?)))
+    body(&context.snapshot.load(), &name).map(Json)
 }
 
 pub(crate) async fn put(
     State(context): State<Context>,
-    Path(name): Path<String>,
+    Path(path): Path<String>,
+    terms: Terms,
     bytes: Bytes,
-) -> Result<Json<GroupBody>, Problem> {
-    let group = Arc::new(query::body::<GroupBody>(&bytes)?.group(&name)?);
-    let snapshot = context.change(|_| Ok(vec![Change::PutGroup(Arc::clone(&group))])).await?;
-    Ok(Json(body(&snapshot, &group)))
+) -> Result<Response, Problem> {
+    let new: GroupBody = query::body(&bytes)?;
+    write(&context, &terms, |work| work.put_group(&path, new.clone(), &terms)).await?.shown("/groups", body)
 }
 
-/// A merge patch; makes the group if it is not there.
+/// A merge patch.
 pub(crate) async fn patch(
     State(context): State<Context>,
-    Path(name): Path<String>,
+    Path(path): Path<String>,
+    terms: Terms,
     bytes: Bytes,
-) -> Result<Json<GroupBody>, Problem> {
+) -> Result<Response, Problem> {
     let patch = query::patch(&bytes)?;
-    let name: GroupName = read("name", &name)?;
-    let snapshot = context
-        .change(|snapshot| {
-            let old = snapshot.inventory.groups.get(&name).cloned();
-            let group = old.unwrap_or_else(|| Arc::new(Group::new(name.clone())));
-            let merged = query::merged(&GroupBody::of(&group, Vec::new()), &patch)?.group(name.as_str())?;
-            Ok(vec![Change::PutGroup(Arc::new(merged))])
-        })
-        .await?;
-    Ok(Json(body(&snapshot, find(&snapshot, name.as_str())?)))
+    write(&context, &terms, |work| work.merge_group(&path, &patch, &terms)).await?.shown("/groups", body)
 }
 
-/// Removes the group; its members stay, without it.
 pub(crate) async fn remove(
     State(context): State<Context>,
-    Path(name): Path<String>,
-) -> Result<StatusCode, Problem> {
-    context.change(|snapshot| Ok(vec![Change::RemoveGroup(find(snapshot, &name)?.name.clone())])).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Path(path): Path<String>,
+    terms: Terms,
+) -> Result<Response, Problem> {
+    Ok(write(&context, &terms, |work| work.remove_group(&path, &terms)).await?.gone())
 }
 
 /// `POST /groups/{name}/members?set=…`; makes the group if it is not there.
 pub(crate) async fn add(
     State(context): State<Context>,
-    Path(name): Path<String>,
+    Path(path): Path<String>,
     RawQuery(raw): RawQuery,
-) -> Result<Json<GroupBody>, Problem> {
-    let name: GroupName = read("name", &name)?;
-    let snapshot = context
-        .change(|snapshot| {
-            Ok(with_members(&chosen(snapshot, raw.as_deref())?, |node| node.groups.insert(name.clone())))
-        })
-        .await?;
-    Ok(Json(body(&snapshot, find(&snapshot, name.as_str())?)))
+    terms: Terms,
+) -> Result<Response, Problem> {
+    let written = write(&context, &terms, |work| {
+        let nodes = chosen(work.snapshot, raw.as_deref())?;
+        work.members(&path, &nodes, true, &terms)
+    });
+    written.await?.shown("/groups", body)
 }
 
 /// `DELETE /groups/{name}/members?set=…`.
 pub(crate) async fn drop_members(
     State(context): State<Context>,
-    Path(name): Path<String>,
+    Path(path): Path<String>,
     RawQuery(raw): RawQuery,
-) -> Result<Json<GroupBody>, Problem> {
-    let snapshot = context
-        .change(|snapshot| {
-            let name = find(snapshot, &name)?.name.clone();
-            Ok(with_members(&chosen(snapshot, raw.as_deref())?, |node| node.groups.remove(&name)))
-        })
-        .await?;
-    Ok(Json(body(&snapshot, find(&snapshot, &name)?)))
-}
-
-/// Changes for the nodes that `alter` altered.
-fn with_members(nodes: &[Arc<Node>], alter: impl Fn(&mut Node) -> bool) -> Vec<Change> {
-    let altered = nodes.iter().filter_map(|node| {
-        let mut node = Node::clone(node);
-        alter(&mut node).then_some(node)
+    terms: Terms,
+) -> Result<Response, Problem> {
+    let written = write(&context, &terms, |work| {
+        work.group(&path)?;
+        let nodes = chosen(work.snapshot, raw.as_deref())?;
+        work.members(&path, &nodes, false, &terms)
     });
-    altered.map(|node| Change::PutNode(Arc::new(node))).collect()
+    written.await?.shown("/groups", body)
 }
 
-fn body(snapshot: &Snapshot, group: &Group) -> GroupBody {
-    let members = snapshot.members(&group.name).unwrap_or_default();
-    let names = members.iter().filter_map(|id| snapshot.node(*id)).map(|node| node.name.to_string());
-    GroupBody::of(group, names.collect())
-}
-
-fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Arc<Group>, Problem> {
+fn body(snapshot: &Snapshot, name: &str) -> Result<GroupBody, Problem> {
     let found = snapshot.inventory.groups.get(name.to_ascii_lowercase().as_str());
-    found.ok_or_else(|| Problem::not_found(format!("no group is called {name:?}")))
+    let missing = || Problem::not_found(format!("no group is called {name:?}"));
+    found.map(|group| GroupBody::shown(snapshot, group)).ok_or_else(missing)
 }

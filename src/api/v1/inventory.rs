@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use crate::api::context::Context;
 use crate::api::problem::{FieldProblem, Problem};
 use crate::api::v1::query;
+use crate::api::v1::terms::Terms;
 use crate::api::v1::types::ReportBody;
 use crate::engine::inventory::{Mode, Problems, export as write, plan, read};
 
@@ -15,9 +16,10 @@ use crate::engine::inventory::{Mode, Problems, export as write, plan, read};
 pub(crate) async fn import(
     State(context): State<Context>,
     RawQuery(raw): RawQuery,
+    terms: Terms,
     text: String,
 ) -> Result<Json<ReportBody>, Problem> {
-    let dry_run = query::flag(raw.as_deref(), "dry_run");
+    let dry_run = terms.dry_run;
     let mode = Mode { prune: query::flag(raw.as_deref(), "prune") };
     let short_name = context.snapshot.load().site.short_name.clone();
     // A large document takes seconds to read; packets must not wait for it.
@@ -27,7 +29,8 @@ pub(crate) async fn import(
     let document = document.map_err(|problems| refuse(&problems))?;
     let mut report = ReportBody { dry_run, ..ReportBody::default() };
     let snapshot = context
-        .change(|snapshot| {
+        .alter(dry_run, |snapshot| {
+            terms.hold_at(snapshot)?;
             let planned = plan(&snapshot.inventory, &snapshot.site, &document, mode);
             let planned = planned.map_err(|problems| refuse(&problems))?;
             report.added = planned.report.added;
@@ -39,7 +42,7 @@ pub(crate) async fn import(
             report.fields = fields
                 .map(|(name, fields)| (name, fields.into_iter().map(str::to_owned).collect()))
                 .collect();
-            Ok(if dry_run { Vec::new() } else { planned.changes })
+            Ok(planned.changes)
         })
         .await?;
     report.revision = snapshot.revision.0;

@@ -1,20 +1,31 @@
 //! The REST API of muster itself.
 
+mod admission;
+mod answers;
+pub mod batch;
 mod bmcs;
 mod boot;
 pub mod cloud_init;
+pub mod events;
 pub mod explain;
 mod groups;
+pub mod interfaces;
 mod inventory;
 mod nodes;
 pub mod observed;
+mod page;
 mod profiles;
 pub(crate) mod query;
+pub mod status;
+mod terms;
 pub mod types;
+mod work;
+mod write;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 
 use crate::api::context::Context;
@@ -34,8 +45,16 @@ pub fn router(context: Context) -> Router {
             get(nodes::list).post(nodes::create).patch(nodes::patch_set).delete(nodes::remove_set),
         )
         .route("/nodes/{name}", get(nodes::show).put(nodes::put).patch(nodes::patch).delete(nodes::remove))
+        .route("/nodes/{name}/interfaces", get(interfaces::of_node))
+        .route(
+            "/nodes/{name}/interfaces/{mac}",
+            get(interfaces::show).put(interfaces::put).delete(interfaces::remove),
+        )
+        .route("/interfaces", get(interfaces::list))
+        .route("/batch", post(batch::run).layer(DefaultBodyLimit::max(IMPORT_BYTES_MAX)))
+        .route("/events", get(events::events))
         .route("/bmcs", get(bmcs::list))
-        .route("/bmcs/{name}", get(bmcs::show).put(bmcs::put).delete(bmcs::remove))
+        .route("/bmcs/{name}", get(bmcs::show).put(bmcs::put).patch(bmcs::patch).delete(bmcs::remove))
         .route("/groups", get(groups::list))
         .route(
             "/groups/{name}",
@@ -43,7 +62,10 @@ pub fn router(context: Context) -> Router {
         )
         .route("/groups/{name}/members", post(groups::add).delete(groups::drop_members))
         .route("/profiles", get(profiles::list))
-        .route("/profiles/{name}", get(profiles::show).put(profiles::put).delete(profiles::remove))
+        .route(
+            "/profiles/{name}",
+            get(profiles::show).put(profiles::put).patch(profiles::patch).delete(profiles::remove),
+        )
         .route("/boot", get(boot::show).put(boot::set).delete(boot::clear))
         .route("/networks", get(observed::networks))
         .route("/networks/{name}", get(observed::network))
@@ -51,7 +73,7 @@ pub fn router(context: Context) -> Router {
         .route("/leases/{address}", delete(observed::free))
         .route("/sightings", get(observed::sightings))
         .route("/rogues", get(observed::rogues))
-        .route("/status", get(observed::status))
+        .route("/status", get(status::status))
         .route("/explain", get(explain::explain))
         .route("/inventory/import", import)
         .route("/inventory/export", get(inventory::export))
@@ -60,7 +82,9 @@ pub fn router(context: Context) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .layer(axum::middleware::from_fn(admission::admitted))
         .layer(axum::middleware::map_response(in_our_form))
+        .layer(axum::middleware::from_fn(answers::validated))
         .with_state(context)
 }
 
@@ -69,6 +93,10 @@ pub async fn unknown(uri: Uri) -> Problem {
     Problem::not_found(format!("there is nothing at {}", uri.path()))
 }
 
-async fn wrong_method(uri: Uri) -> Problem {
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response(); // the router adds `Allow`
+    }
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take this method", uri.path()))
+        .into_response()
 }

@@ -6,168 +6,178 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
-use serde_json::Value;
+use axum::http::Uri;
+use axum::response::Response;
 
 use crate::api::context::Context;
 use crate::api::problem::Problem;
+use crate::api::v1::page::page;
 use crate::api::v1::query;
-use crate::api::v1::types::{NodeBody, ReportBody, read};
-use crate::base::NodeName;
-use crate::model::{Change, Node, NodeId, Snapshot};
+use crate::api::v1::terms::Terms;
+use crate::api::v1::types::{NodeBody, known, read};
+use crate::api::v1::write::write;
+use crate::base::{GroupName, NetworkName};
+use crate::model::{Arch, BootPolicy, Node, NodeId, Snapshot};
 
-/// Nodes in one answer unless asked otherwise: all of a large site, still a bounded answer.
-const LIMIT: usize = 100_000;
+/// Which nodes a query wants.
+pub(crate) struct Filter {
+    set: Option<BTreeSet<NodeId>>,
+    group: Option<GroupName>,
+    role: Option<String>,
+    arch: Option<Arch>,
+    policy: Option<BootPolicy>,
+    bmc: Option<String>,
+    network: Option<NetworkName>,
+}
 
-/// `GET /nodes?set=…&after=NAME&limit=N`, by name.
-pub(crate) async fn list(
-    State(context): State<Context>,
-    RawQuery(raw): RawQuery,
-) -> Result<Json<Vec<NodeBody>>, Problem> {
+impl Filter {
+    pub(crate) fn read(snapshot: &Snapshot, raw: Option<&str>) -> Result<Filter, Problem> {
+        let field = |name| query::field(raw, name);
+        let arch = |word: String| {
+            Arch::from_name(&word).ok_or_else(|| known("arch", &word, &Arch::ALL.map(|arch| arch.1)))
+        };
+        let policy = |word: String| {
+            let policy = BootPolicy::from_name(&word);
+            policy.ok_or_else(|| known("policy", &word, &BootPolicy::ALL.map(|policy| policy.1)))
+        };
+        Ok(Filter {
+            set: query::set(snapshot, raw)?,
+            group: field("group").map(|group| read("group", &group)).transpose()?,
+            role: field("role"),
+            arch: field("arch").map(arch).transpose()?,
+            policy: field("policy").map(policy).transpose()?,
+            bmc: field("bmc").map(|bmc| bmc.to_ascii_lowercase()),
+            network: network(snapshot, raw)?,
+        })
+    }
+
+    pub(crate) fn takes(&self, snapshot: &Snapshot, node: &Node) -> bool {
+        let on = |name: &NetworkName| {
+            let mut addresses = node.interfaces.iter().flat_map(|interface| &interface.addresses);
+            let network = snapshot.site.network(name);
+            network.is_some_and(|network| addresses.any(|address| network.address.contains(*address)))
+        };
+        let role = |role: &String| node.role.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(role));
+        self.set.as_ref().is_none_or(|set| set.contains(&node.id))
+            && self.group.as_ref().is_none_or(|group| node.groups.contains(group))
+            && self.role.as_ref().is_none_or(role)
+            && self.arch.is_none_or(|arch| node.arch == Some(arch))
+            && self.policy.is_none_or(|policy| node.policy == policy)
+            && self.bmc.as_ref().is_none_or(|bmc| node.bmc.as_ref().is_some_and(|own| own.as_str() == bmc))
+            && self.network.as_ref().is_none_or(on)
+    }
+}
+
+/// The query's network, which must be there.
+pub(crate) fn network(snapshot: &Snapshot, raw: Option<&str>) -> Result<Option<NetworkName>, Problem> {
+    let Some(text) = query::field(raw, "network") else { return Ok(None) };
+    let name: NetworkName = read("network", &text)?;
+    match snapshot.site.network(&name) {
+        Some(_) => Ok(Some(name)),
+        None => Err(Problem::field("network", format!("no network is called {name:?}"))),
+    }
+}
+
+/// `GET /nodes`, by name.
+pub(crate) async fn list(State(context): State<Context>, uri: Uri) -> Result<Response, Problem> {
     let snapshot = context.snapshot.load();
-    let set = query::set(&snapshot, raw.as_deref())?;
-    let after = query::field(raw.as_deref(), "after").unwrap_or_default();
-    let limit = match query::field(raw.as_deref(), "limit") {
-        Some(text) => read::<usize>("limit", &text)?.min(LIMIT),
-        None => LIMIT,
-    };
-    let chosen = snapshot
-        .inventory
-        .nodes
-        .values()
-        .filter(|node| set.as_ref().is_none_or(|set| set.contains(&node.id)));
-    let mut nodes: Vec<&Arc<Node>> = chosen.filter(|node| node.name.as_str() > after.as_str()).collect();
-    nodes.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Json(nodes.into_iter().take(limit).map(|node| NodeBody::from(node.as_ref())).collect()))
+    let filter = Filter::read(&snapshot, uri.query())?;
+    let nodes = snapshot.inventory.nodes.values().filter(|node| filter.takes(&snapshot, node));
+    page(&uri, nodes.map(|node| (node.name.to_string(), node)), |node| NodeBody::from(node.as_ref()))
 }
 
 pub(crate) async fn show(
     State(context): State<Context>,
     Path(name): Path<String>,
 ) -> Result<Json<NodeBody>, Problem> {
-    let snapshot = context.snapshot.load();
-    Ok(Json(NodeBody::from(find(&snapshot, &name)?.as_ref())))
+    body(&context.snapshot.load(), &name).map(Json)
 }
 
 pub(crate) async fn create(
     State(context): State<Context>,
+    terms: Terms,
     bytes: Bytes,
-) -> Result<(StatusCode, Json<NodeBody>), Problem> {
-    let body: NodeBody = query::body(&bytes)?;
-    let name: NodeName = read("name", &body.name)?;
-    let snapshot = context
-        .change(|snapshot| match snapshot.by_name(name.as_str()) {
-            Some(_) => Err(Problem::conflict(format!("there is a node {name}"))),
-            None => {
-                let node = body.clone().node(NodeId(snapshot.inventory.next_node))?;
-                Ok(vec![Change::PutNode(Arc::new(node))])
-            }
-        })
-        .await?;
-    Ok((StatusCode::CREATED, Json(NodeBody::from(find(&snapshot, name.as_str())?.as_ref()))))
+) -> Result<Response, Problem> {
+    let node: NodeBody = query::body(&bytes)?;
+    let written = write(&context, &terms, |work| {
+        terms.hold_at(work.snapshot)?;
+        work.create_node(node.clone())
+    });
+    written.await?.shown("/nodes", body)
 }
 
-/// `PUT /nodes/{name}`: creates the node or replaces all of it. The path names it; the body of a node that is
-/// there may rename it.
+/// `PUT /nodes/{name}`: creates the node or replaces all of it.
 pub(crate) async fn put(
     State(context): State<Context>,
     Path(path): Path<String>,
+    terms: Terms,
     bytes: Bytes,
-) -> Result<Json<NodeBody>, Problem> {
-    let body: NodeBody = query::body(&bytes)?;
-    let name: NodeName = read("name", &body.name)?;
-    let snapshot = context
-        .change(|snapshot| {
-            let id = match snapshot.find(&path) {
-                Some(node) => node.id,
-                None if read::<NodeName>("name", &path)? == name => NodeId(snapshot.inventory.next_node),
-                None => {
-                    return Err(Problem::field("name", format!("is {name}, but the path says {path:?}")));
-                }
-            };
-            Ok(put_if_new(snapshot, body.clone().node(id)?))
-        })
-        .await?;
-    Ok(Json(NodeBody::from(find(&snapshot, name.as_str())?.as_ref())))
+) -> Result<Response, Problem> {
+    let node: NodeBody = query::body(&bytes)?;
+    write(&context, &terms, |work| work.put_node(&path, node.clone(), &terms)).await?.shown("/nodes", body)
 }
 
-/// `PATCH /nodes/{name}`: a merge patch. Makes the node if it is new and the patch gives it an interface: a
-/// mistyped name must not declare a machine that is not there.
+/// `PATCH /nodes/{name}`: a merge patch.
 pub(crate) async fn patch(
     State(context): State<Context>,
     Path(path): Path<String>,
+    terms: Terms,
     bytes: Bytes,
-) -> Result<Json<NodeBody>, Problem> {
+) -> Result<Response, Problem> {
     let patch = query::patch(&bytes)?;
-    let makes = patch.get("interfaces").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
-    let mut name = None;
-    let snapshot = context
-        .change(|snapshot| {
-            let old = match snapshot.find(&path) {
-                Some(node) => Node::clone(node),
-                None if makes => Node::new(NodeId(snapshot.inventory.next_node), read("name", &path)?),
-                None => {
-                    let text =
-                        format!("no node is called {path:?}; a new one needs an interface with its mac");
-                    return Err(Problem::not_found(text));
-                }
-            };
-            let node = query::merged(&NodeBody::from(&old), &patch)?.node(old.id)?;
-            name = Some(node.name.clone());
-            Ok(put_if_new(snapshot, node))
-        })
-        .await?;
-    let name = name.expect("a change that succeeds was planned");
-    Ok(Json(NodeBody::from(find(&snapshot, name.as_str())?.as_ref())))
+    write(&context, &terms, |work| work.merge_node(&path, &patch, &terms)).await?.shown("/nodes", body)
 }
 
 /// `PATCH /nodes?set=…`: the same merge patch for each node, in one transaction.
 pub(crate) async fn patch_set(
     State(context): State<Context>,
     RawQuery(raw): RawQuery,
+    terms: Terms,
     bytes: Bytes,
-) -> Result<Json<ReportBody>, Problem> {
+) -> Result<Response, Problem> {
     let patch = query::patch(&bytes)?;
-    let mut report = ReportBody::default();
-    let snapshot = context
-        .change(|snapshot| {
-            report = ReportBody::default();
-            let mut changes = Vec::new();
-            for node in chosen(snapshot, raw.as_deref())? {
-                let body = query::merged(&NodeBody::from(node.as_ref()), &patch)?;
-                let change = put_if_new(snapshot, body.node(node.id)?);
-                report.unchanged += usize::from(change.is_empty());
-                report.changed.extend(change.first().map(|_| node.name.to_string()));
-                changes.extend(change);
-            }
-            Ok(changes)
-        })
-        .await?;
-    Ok(Json(ReportBody { revision: snapshot.revision.0, ..report }))
+    let written = write(&context, &terms, |work| {
+        terms.hold_at(work.snapshot)?;
+        let nodes = chosen(work.snapshot, raw.as_deref())?;
+        for node in &nodes {
+            work.merge_node(node.name.as_str(), &patch, &Terms::default())?;
+        }
+        Ok(nodes.len())
+    });
+    let written = written.await?;
+    let asked = written.outcome;
+    Ok(written.reported(asked))
 }
 
 pub(crate) async fn remove(
     State(context): State<Context>,
-    Path(name): Path<String>,
-) -> Result<StatusCode, Problem> {
-    context.change(|snapshot| Ok(vec![Change::RemoveNode(find(snapshot, &name)?.id)])).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Path(path): Path<String>,
+    terms: Terms,
+) -> Result<Response, Problem> {
+    Ok(write(&context, &terms, |work| work.remove_node(&path, &terms)).await?.gone())
 }
 
 /// `DELETE /nodes?set=…`, in one transaction.
 pub(crate) async fn remove_set(
     State(context): State<Context>,
     RawQuery(raw): RawQuery,
-) -> Result<Json<ReportBody>, Problem> {
-    let mut removed = Vec::new();
-    let snapshot = context
-        .change(|snapshot| {
-            let nodes = chosen(snapshot, raw.as_deref())?;
-            removed = nodes.iter().map(|node| node.name.to_string()).collect();
-            Ok(nodes.into_iter().map(|node| Change::RemoveNode(node.id)).collect())
-        })
-        .await?;
-    Ok(Json(ReportBody { removed, revision: snapshot.revision.0, ..ReportBody::default() }))
+    terms: Terms,
+) -> Result<Response, Problem> {
+    let written = write(&context, &terms, |work| {
+        terms.hold_at(work.snapshot)?;
+        let nodes = chosen(work.snapshot, raw.as_deref())?;
+        for node in &nodes {
+            work.remove_node(node.name.as_str(), &Terms::default())?;
+        }
+        Ok(nodes.len())
+    });
+    let written = written.await?;
+    let asked = written.outcome;
+    Ok(written.reported(asked))
+}
+
+fn body(snapshot: &Snapshot, name: &str) -> Result<NodeBody, Problem> {
+    Ok(NodeBody::from(find(snapshot, name)?.as_ref()))
 }
 
 /// A node by name, xname or hardware address.
@@ -180,9 +190,4 @@ pub(crate) fn chosen(snapshot: &Snapshot, raw: Option<&str>) -> Result<Vec<Arc<N
     let set: BTreeSet<NodeId> =
         query::set(snapshot, raw)?.ok_or_else(|| Problem::field("set", "say which nodes: ?set=NODESET"))?;
     Ok(set.into_iter().filter_map(|id| snapshot.node(id).cloned()).collect())
-}
-
-fn put_if_new(snapshot: &Snapshot, node: Node) -> Vec<Change> {
-    let same = snapshot.node(node.id).is_some_and(|old| **old == node);
-    if same { Vec::new() } else { vec![Change::PutNode(Arc::new(node))] }
 }

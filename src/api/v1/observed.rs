@@ -1,22 +1,27 @@
-//! What the head observes: networks with their pools, leases, unknown machines, other servers, itself.
+//! What the head observes: networks with their pools, leases, unknown machines, other servers.
 
 use std::net::Ipv4Addr;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::context::Context;
 use crate::api::problem::Problem;
-use crate::api::v1::types::{LeaseBody, SightingBody, read};
-use crate::model::validate::validate;
+use crate::api::v1::nodes::network as network_named;
+use crate::api::v1::page::page;
+use crate::api::v1::query;
+use crate::api::v1::terms::Terms;
+use crate::api::v1::types::{LeaseBody, ReportBody, SightingBody, known, read};
 use crate::model::{DhcpMode, Lease, LeaseState, Network, Snapshot};
 use crate::transport::clock::now;
 use crate::transport::dhcp::NotRunning;
 
 /// A network and how full it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NetworkBody {
     pub name: String,
     pub interface: Option<String>,
@@ -34,7 +39,7 @@ pub struct NetworkBody {
     pub declared: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RogueBody {
     pub network: String,
     pub server: Ipv4Addr,
@@ -44,26 +49,11 @@ pub struct RogueBody {
     pub replies: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StatusBody {
-    pub cluster: String,
-    pub version: String,
-    pub started: String,
-    pub uptime_s: u64,
-    pub revision: u64,
-    pub nodes: usize,
-    pub groups: usize,
-    pub profiles: usize,
-    pub leases: u64,
-    pub sightings: usize,
-    pub networks: Vec<NetworkBody>,
-    /// What an operator should look at.
-    pub warnings: Vec<String>,
-}
-
-pub(crate) async fn networks(State(context): State<Context>) -> Json<Vec<NetworkBody>> {
+/// `GET /networks`, by name.
+pub(crate) async fn networks(State(context): State<Context>, uri: Uri) -> Result<Response, Problem> {
     let (snapshot, leases) = (context.snapshot.load(), leases_of(&context).await);
-    Json(snapshot.site.networks.iter().map(|network| network_body(&snapshot, network, &leases)).collect())
+    let all = snapshot.site.networks.iter().map(|network| (network.name.to_string(), network));
+    page(&uri, all, |network| network_body(&snapshot, network, &leases))
 }
 
 pub(crate) async fn network(
@@ -76,7 +66,7 @@ pub(crate) async fn network(
     Ok(Json(network_body(&snapshot, network, &leases)))
 }
 
-fn network_body(snapshot: &Snapshot, network: &Network, leases: &[Lease]) -> NetworkBody {
+pub(crate) fn network_body(snapshot: &Snapshot, network: &Network, leases: &[Lease]) -> NetworkBody {
     let now = now();
     let count = |state: LeaseState| {
         let live = leases.iter().filter(|lease| lease.network == network.name && lease.is_live(now));
@@ -115,75 +105,72 @@ fn network_body(snapshot: &Snapshot, network: &Network, leases: &[Lease]) -> Net
 }
 
 /// Leases; none where DHCP does not run.
-async fn leases_of(context: &Context) -> Vec<Lease> {
+pub(crate) async fn leases_of(context: &Context) -> Vec<Lease> {
     context.dhcp.leases().await.unwrap_or_default()
 }
 
-pub(crate) async fn leases(State(context): State<Context>) -> Result<Json<Vec<LeaseBody>>, Problem> {
-    Ok(Json(context.dhcp.leases().await.map_err(|NotRunning| off())?.iter().map(LeaseBody::from).collect()))
+/// `GET /leases?network=…&state=…`, by address.
+pub(crate) async fn leases(State(context): State<Context>, uri: Uri) -> Result<Response, Problem> {
+    let network = network_named(&context.snapshot.load(), uri.query())?;
+    let state = query::field(uri.query(), "state");
+    let states = LeaseState::ALL.map(LeaseState::as_str);
+    if let Some(word) = state.as_ref().filter(|word| !states.contains(&word.as_str())) {
+        return Err(known("state", word, &states));
+    }
+    let leases = context.dhcp.leases().await.map_err(|NotRunning| off())?;
+    let wanted = leases.iter().filter(|lease| {
+        network.as_ref().is_none_or(|name| lease.network == *name)
+            && state.as_ref().is_none_or(|state| lease.state.as_str() == state)
+    });
+    page(&uri, wanted.map(|lease| (lease.address, lease)), LeaseBody::from)
 }
 
 /// Ends a lease. The client notices when it renews.
 pub(crate) async fn free(
     State(context): State<Context>,
     Path(address): Path<String>,
-) -> Result<StatusCode, Problem> {
+    terms: Terms,
+) -> Result<Response, Problem> {
     let address: Ipv4Addr = read("address", &address)?;
+    let missing = || Problem::not_found(format!("nobody has a lease of {address}"));
+    let leases = context.dhcp.leases().await.map_err(|NotRunning| off())?;
+    let lease = leases.iter().find(|lease| lease.address == address && lease.state != LeaseState::Released);
+    let lease = lease.ok_or_else(missing)?;
+    terms.hold(Some(&LeaseBody::from(lease)))?;
+    if terms.dry_run {
+        let revision = context.snapshot.load().revision.0;
+        let removed = vec![format!("lease {address}")];
+        return Ok(
+            Json(ReportBody { removed, revision, dry_run: true, ..ReportBody::default() }).into_response()
+        );
+    }
     match context.dhcp.free(address).await {
-        Ok(true) => Ok(StatusCode::NO_CONTENT),
-        Ok(false) => Err(Problem::not_found(format!("nobody has a lease of {address}"))),
+        Ok(true) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Ok(false) => Err(missing()),
         Err(NotRunning) => Err(off()),
     }
 }
 
-pub(crate) async fn sightings(State(context): State<Context>) -> Result<Json<Vec<SightingBody>>, Problem> {
-    Ok(Json(
-        context.dhcp.sightings().await.map_err(|NotRunning| off())?.iter().map(SightingBody::from).collect(),
-    ))
+/// `GET /sightings?network=…`, by hardware address.
+pub(crate) async fn sightings(State(context): State<Context>, uri: Uri) -> Result<Response, Problem> {
+    let network = network_named(&context.snapshot.load(), uri.query())?;
+    let seen = context.dhcp.sightings().await.map_err(|NotRunning| off())?;
+    let wanted = seen.iter().filter(|seen| network.as_ref().is_none_or(|name| seen.network == *name));
+    page(&uri, wanted.map(|seen| (seen.mac, seen)), SightingBody::from)
 }
 
-pub(crate) async fn rogues(State(context): State<Context>) -> Result<Json<Vec<RogueBody>>, Problem> {
+/// `GET /rogues?network=…`, by the servers' addresses.
+pub(crate) async fn rogues(State(context): State<Context>, uri: Uri) -> Result<Response, Problem> {
+    let network = network_named(&context.snapshot.load(), uri.query())?;
     let rogues = context.dhcp.rogues().await.map_err(|NotRunning| off())?;
-    let bodies = rogues.into_iter().map(|rogue| RogueBody {
+    let wanted = rogues.iter().filter(|rogue| network.as_ref().is_none_or(|name| rogue.network == *name));
+    page(&uri, wanted.map(|rogue| (rogue.server, rogue)), |rogue| RogueBody {
         network: rogue.network.to_string(),
         server: rogue.server,
         mac: rogue.mac.to_string(),
         first: rogue.first.rfc3339(),
         last: rogue.last.rfc3339(),
         replies: rogue.replies,
-    });
-    Ok(Json(bodies.collect()))
-}
-
-pub(crate) async fn status(State(context): State<Context>) -> Json<StatusBody> {
-    let (snapshot, leases) = (context.snapshot.load(), leases_of(&context).await);
-    let networks: Vec<NetworkBody> =
-        snapshot.site.networks.iter().map(|network| network_body(&snapshot, network, &leases)).collect();
-    let rogues = context.dhcp.rogues().await.unwrap_or_default();
-    let mut warnings: Vec<String> =
-        validate(&snapshot.inventory, &snapshot.site).iter().take(20).map(ToString::to_string).collect();
-    warnings.extend(rogues.iter().map(|rogue| {
-        format!("another DHCP server, {} ({}), answers on network {}", rogue.server, rogue.mac, rogue.network)
-    }));
-    let full = networks.iter().filter(|network| network.pool > 0 && network.free == 0);
-    warnings.extend(full.map(|network| format!("the pool of network {} is used up", network.name)));
-    if networks.is_empty() {
-        warnings.push("no network is configured: DHCP answers nobody".to_owned());
-    }
-    let now = now();
-    Json(StatusBody {
-        cluster: snapshot.site.name.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: context.started.rfc3339(),
-        uptime_s: now.since(context.started).as_secs(),
-        revision: snapshot.revision.0,
-        nodes: snapshot.inventory.nodes.len(),
-        groups: snapshot.inventory.groups.len(),
-        profiles: snapshot.inventory.profiles.len(),
-        leases: networks.iter().map(|network| network.bound).sum(),
-        sightings: context.dhcp.sightings().await.map_or(0, |sightings| sightings.len()),
-        networks,
-        warnings,
     })
 }
 

@@ -1,52 +1,67 @@
-//! Profiles: boot targets with a name.
-
-use std::sync::Arc;
+//! Profiles: boot targets with a name. One that an assignment names is not removed.
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::Uri;
+use axum::response::Response;
 
 use crate::api::context::Context;
 use crate::api::problem::Problem;
+use crate::api::v1::page::page;
 use crate::api::v1::query;
-use crate::api::v1::types::{ProfileBody, read};
-use crate::model::{Change, Profile, Snapshot};
+use crate::api::v1::terms::Terms;
+use crate::api::v1::types::ProfileBody;
+use crate::api::v1::write::write;
+use crate::model::Snapshot;
 
-pub(crate) async fn list(State(context): State<Context>) -> Json<Vec<ProfileBody>> {
+/// `GET /profiles`, by name.
+pub(crate) async fn list(State(context): State<Context>, uri: Uri) -> Result<Response, Problem> {
     let snapshot = context.snapshot.load();
-    Json(snapshot.inventory.profiles.values().map(|profile| ProfileBody::from(profile.as_ref())).collect())
+    let all = snapshot.inventory.profiles.iter().map(|(name, profile)| (name.to_string(), profile));
+    page(&uri, all, |profile| ProfileBody::from(profile.as_ref()))
 }
 
 pub(crate) async fn show(
     State(context): State<Context>,
     Path(name): Path<String>,
 ) -> Result<Json<ProfileBody>, Problem> {
-    let snapshot = context.snapshot.load();
-    Ok(Json(ProfileBody::from(find(&snapshot, &name)?.as_ref())))
+    body(&context.snapshot.load(), &name).map(Json)
 }
 
 pub(crate) async fn put(
     State(context): State<Context>,
-    Path(name): Path<String>,
+    Path(path): Path<String>,
+    terms: Terms,
     bytes: Bytes,
-) -> Result<Json<ProfileBody>, Problem> {
-    let ProfileBody { name: _, description, target } = query::body(&bytes)?;
-    let profile = Arc::new(Profile { name: read("name", &name)?, description, target: target.target()? });
-    context.change(|_| Ok(vec![Change::PutProfile(Arc::clone(&profile))])).await?;
-    Ok(Json(ProfileBody::from(profile.as_ref())))
+) -> Result<Response, Problem> {
+    let new: ProfileBody = query::body(&bytes)?;
+    write(&context, &terms, |work| work.put_profile(&path, new.clone(), &terms))
+        .await?
+        .shown("/profiles", body)
 }
 
-/// Refused while an assignment names the profile.
+/// A merge patch.
+pub(crate) async fn patch(
+    State(context): State<Context>,
+    Path(path): Path<String>,
+    terms: Terms,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let patch = query::patch(&bytes)?;
+    write(&context, &terms, |work| work.merge_profile(&path, &patch, &terms)).await?.shown("/profiles", body)
+}
+
 pub(crate) async fn remove(
     State(context): State<Context>,
-    Path(name): Path<String>,
-) -> Result<StatusCode, Problem> {
-    context.change(|snapshot| Ok(vec![Change::RemoveProfile(find(snapshot, &name)?.name.clone())])).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Path(path): Path<String>,
+    terms: Terms,
+) -> Result<Response, Problem> {
+    Ok(write(&context, &terms, |work| work.remove_profile(&path, &terms)).await?.gone())
 }
 
-fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Arc<Profile>, Problem> {
+fn body(snapshot: &Snapshot, name: &str) -> Result<ProfileBody, Problem> {
     let found = snapshot.inventory.profiles.get(name.to_ascii_lowercase().as_str());
-    found.ok_or_else(|| Problem::not_found(format!("no profile is called {name:?}")))
+    let missing = || Problem::not_found(format!("no profile is called {name:?}"));
+    found.map(|profile| ProfileBody::from(profile.as_ref())).ok_or_else(missing)
 }

@@ -19,9 +19,25 @@ pub(crate) fn field(query: Option<&str>, name: &str) -> Option<String> {
     })
 }
 
+/// Reads every query field of this name.
+pub(crate) fn fields(query: Option<&str>, name: &str) -> Vec<String> {
+    let pairs = query.unwrap_or_default().split('&');
+    let values = pairs.filter_map(|pair| pair.split_once('=')).filter(|(key, _)| *key == name);
+    values.map(|(_, value)| percent_decode(value).unwrap_or_default()).collect()
+}
+
+/// Reads `limit`: how many things are wanted, at most and by default `max`.
+pub(crate) fn limit(query: Option<&str>, max: usize) -> Result<usize, Problem> {
+    let Some(text) = field(query, "limit") else { return Ok(max) };
+    match text.parse() {
+        Ok(limit) if (1..=max).contains(&limit) => Ok(limit),
+        _ => Err(Problem::field("limit", format!("{text:?} is no number from 1 to {max}"))),
+    }
+}
+
 /// True if the query has the flag, alone or as `=true` or `=1`.
 pub(crate) fn flag(query: Option<&str>, name: &str) -> bool {
-    field(query, name).is_some_and(|value| matches!(value.as_str(), "" | "true" | "1"))
+    field(query, name).is_some_and(|value| !matches!(value.as_str(), "0" | "false"))
 }
 
 /// The nodes of the query's `set`. None: there is no such field.
@@ -43,6 +59,11 @@ pub(crate) fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| json_problem(&error))?;
     reader.end().map_err(|error| Problem::bad_request(error.to_string()))?;
     Ok(value)
+}
+
+/// Reads a part of a body.
+pub(crate) fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(value).map_err(|error| json_problem(&error))
 }
 
 /// Reads a merge patch: an object.

@@ -7,14 +7,15 @@ use std::fmt::Display;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::problem::Problem;
-use crate::model::{Arch, Bmc, BootPolicy, Group, Interface, Lease, Nid, Node, NodeId, Sighting};
+use crate::model::{Arch, Bmc, BootPolicy, Group, Interface, Lease, Nid, Node, NodeId, Sighting, Snapshot};
 pub use target::{AssignBody, BootBody, ProfileBody, TargetBody, WhomBody};
 
 /// A node. `effective_xname` is told; given back, it is not looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeBody {
     pub name: String,
@@ -44,7 +45,7 @@ pub struct NodeBody {
     pub annotations: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InterfaceBody {
     #[serde(default)]
@@ -54,7 +55,7 @@ pub struct InterfaceBody {
     pub addresses: Vec<Ipv4Addr>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BmcBody {
     #[serde(default)]
@@ -72,7 +73,7 @@ pub struct BmcBody {
 }
 
 /// A group. `members` is told; given back, it is not looked at: use the members route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroupBody {
     #[serde(default)]
@@ -89,7 +90,7 @@ pub struct GroupBody {
     pub members: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaseBody {
     pub address: Ipv4Addr,
     pub client: String,
@@ -100,7 +101,7 @@ pub struct LeaseBody {
     pub host_name: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SightingBody {
     pub mac: String,
     pub network: String,
@@ -116,7 +117,7 @@ pub struct SightingBody {
 }
 
 /// What changed, or would.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReportBody {
     pub added: Vec<String>,
     pub changed: Vec<String>,
@@ -249,6 +250,14 @@ impl BmcBody {
 }
 
 impl GroupBody {
+    /// The group with its members as they are in this snapshot.
+    #[must_use]
+    pub fn shown(snapshot: &Snapshot, group: &Group) -> GroupBody {
+        let members = snapshot.members(&group.name).unwrap_or_default();
+        let names = members.iter().filter_map(|id| snapshot.node(*id)).map(|node| node.name.to_string());
+        GroupBody::of(group, names.collect())
+    }
+
     #[must_use]
     pub fn of(group: &Group, members: Vec<String>) -> GroupBody {
         let Group { name, description, priority, loader, annotations } = group.clone();

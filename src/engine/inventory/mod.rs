@@ -13,7 +13,7 @@ mod merge;
 mod nodes;
 mod plan;
 mod ports;
-mod report;
+pub(crate) mod report;
 mod warewulf;
 pub(crate) mod yaml;
 

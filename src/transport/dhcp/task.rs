@@ -16,7 +16,7 @@ use crate::engine::dhcp::{
 use crate::model::lease::LeaseChange;
 use crate::model::lease_table::Choice;
 use crate::model::snapshot::Machine;
-use crate::model::{DhcpMode, Lease, LeaseKey, LeaseState, Revision, Sighting, SnapshotCell};
+use crate::model::{DhcpMode, Lease, LeaseKey, LeaseState, Revision, Sighting, SnapshotCell, Stage};
 use crate::store::Store;
 use crate::transport::clock::now;
 use crate::transport::dhcp::counters::DhcpCounters;
@@ -27,6 +27,7 @@ use crate::transport::dhcp::links::{Input, Links};
 use crate::transport::dhcp::probes::Probes;
 use crate::transport::dhcp::shadow::Shadow;
 use crate::transport::dhcp::witness::Witness;
+use crate::transport::journal::{Entry, Journal};
 use crate::transport::tasks::Tasks;
 use crate::wire::dhcp::Message;
 
@@ -45,6 +46,8 @@ pub struct Dhcp {
     pub sightings: Vec<Sighting>,
     /// Rises when links or addresses of the head change.
     pub links: watch::Receiver<u64>,
+    /// Where leases and unknown machines are told.
+    pub journal: Journal,
 }
 
 /// Says why DHCP could not start.
@@ -66,6 +69,7 @@ struct Task {
     snapshot: Arc<SnapshotCell>,
     ledger: Ledger<Outgoing>,
     witness: Witness,
+    journal: Journal,
     probes: Probes,
     limiter: Limiter,
     /// When our iPXE was last handed to a machine's foreign one.
@@ -95,6 +99,7 @@ impl Dhcp {
         let mut task = Task {
             snapshot: self.snapshot,
             witness: Witness::new(self.store.clone(), self.sightings),
+            journal: self.journal,
             ledger: Ledger::new(self.store, self.leases),
             probes: Probes::default(),
             limiter: Limiter::default(),
@@ -189,7 +194,12 @@ impl Task {
     fn carry_out(&mut self, request: &Request, answer: Answer, now: Timestamp) {
         let (mac, explanation) = (request.mac, &answer.explanation);
         if let Some(seen) = answer.sighting {
-            self.witness.sighting(seen, now);
+            let (mac, network) = (seen.mac, seen.network.clone());
+            if self.witness.sighting(seen, now) {
+                let text = format!("unknown machine {mac} on network {network}");
+                self.journal
+                    .write(Entry::new(now, "sighting", text).with("mac", mac).with("network", network));
+            }
         }
         if let Some((address, AddressRule::Pool(Choice::Unprobed))) = explanation.address {
             let network = explanation.network.as_ref().map(|(name, _)| name.clone());
@@ -203,6 +213,9 @@ impl Task {
             }
             Verdict::Reply { message, route, source } => {
                 let reply = explanation.reply.map(crate::wire::dhcp::code::kind);
+                if let Some((address, _)) = explanation.address.filter(|_| reply.as_deref() == Some("ACK")) {
+                    self.tell_lease(mac, address, request.stage, now);
+                }
                 let address = explanation.address.map(|(address, _)| tracing::field::display(address));
                 let (mac, stage) = (mac.map(tracing::field::display), request.stage.as_str());
                 tracing::info!(mac, address, stage, reply, "dhcp");
@@ -224,6 +237,22 @@ impl Task {
                 }
             }
         }
+    }
+
+    /// Tells of an address that is given. Renewals of running systems are many and say nothing new.
+    fn tell_lease(&self, mac: Option<Mac>, address: Ipv4Addr, stage: Stage, now: Timestamp) {
+        let known = self.ledger.leases().get(address).is_some_and(|lease| lease.state == LeaseState::Bound);
+        let snapshot = self.snapshot.load();
+        let machine = mac.and_then(|mac| snapshot.by_mac(mac));
+        if stage == Stage::System && (known || machine.is_some()) {
+            return;
+        }
+        let mac = mac.map_or_else(String::new, |mac| mac.to_string());
+        let name = machine.as_ref().map_or(mac.as_str(), Machine::name);
+        let text = format!("{name} gets {address} ({})", stage.as_str());
+        let node = machine.as_ref().map(Machine::name);
+        let entry = Entry::new(now, "lease", text).node(node).with("mac", &mac).with("address", address);
+        self.journal.write(entry.with("stage", stage.as_str()));
     }
 
     fn send(&self, outgoing: &Outgoing) {
@@ -324,6 +353,8 @@ impl Task {
                     .is_some_and(|lease| lease.state != LeaseState::Released);
                 if there {
                     self.ledger.apply(LeaseChange::Release(address));
+                    let text = format!("lease of {address} ended by an operator");
+                    self.journal.write(Entry::new(now(), "lease", text).with("address", address));
                 }
                 let _ = reply.send(there);
             }

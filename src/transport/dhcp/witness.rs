@@ -45,7 +45,8 @@ impl Witness {
         }
     }
 
-    pub(crate) fn sighting(&mut self, seen: Sighting, now: Timestamp) {
+    /// Takes in a sighting. True: the machine was not known.
+    pub(crate) fn sighting(&mut self, seen: Sighting, now: Timestamp) -> bool {
         let (mac, network) = (seen.mac, seen.network.clone());
         let new = self.sightings.get(mac).is_none();
         if new {
@@ -64,6 +65,7 @@ impl Witness {
             }
             self.written.insert(mac, now);
         }
+        new
     }
 
     /// Forgets the machines seen longest ago if the table is full, on disk too: else the disk would fill with

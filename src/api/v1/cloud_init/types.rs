@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -17,7 +18,7 @@ const OWN_FIELDS: [(&str, &str); 3] =
     [("instance-id", "instance_id"), ("local-hostname", "local_hostname"), ("hostname", "hostname")];
 
 /// Site defaults.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DefaultsBody {
     pub cloud_provider: Option<String>,
@@ -33,7 +34,7 @@ pub struct DefaultsBody {
 }
 
 /// A file for cloud-init.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileBody {
     pub content: String,
@@ -45,7 +46,7 @@ pub struct FileBody {
 }
 
 /// Something odd or wrong about a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RemarkBody {
     #[serde(default)]
@@ -54,7 +55,7 @@ pub struct RemarkBody {
 }
 
 /// What a group lends to its members' cloud-init.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GroupDataBody {
     pub name: String,
@@ -65,7 +66,7 @@ pub struct GroupDataBody {
 }
 
 /// What one node has of its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NodeDataBody {
     pub node: String,
@@ -91,7 +92,7 @@ pub struct NodeDataBody {
 }
 
 /// One document that a node fetches.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PartBody {
     pub name: String,
     /// What cloud-init works with; null: it will ignore the file.
@@ -101,7 +102,7 @@ pub struct PartBody {
 }
 
 /// A value of the meta-data and where it comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ValueBody {
     /// As a template writes it behind `ds.meta_data.`.
     pub path: String,
@@ -110,7 +111,7 @@ pub struct ValueBody {
 }
 
 /// All that a node will see.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PreviewBody {
     pub node: String,
     pub instance_id: String,
@@ -119,7 +120,7 @@ pub struct PreviewBody {
 }
 
 /// The last phone-home report of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CallBody {
     pub node: String,
     pub at: String,

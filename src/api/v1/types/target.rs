@@ -1,5 +1,6 @@
 //! JSON of boot targets, profiles and assignments.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::problem::Problem;
@@ -9,7 +10,7 @@ use crate::model::{BootTarget, Profile};
 use crate::wire::ipxe;
 
 /// What to boot: one of `kernel` (with `initrds` and `params`), `script`, `chain`, `local`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TargetBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,7 +27,7 @@ pub struct TargetBody {
     pub local: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileBody {
     #[serde(default)]
@@ -38,7 +39,7 @@ pub struct ProfileBody {
 
 /// Whom an assignment is for: exactly one. A node set becomes one assignment for each node; a set that is
 /// one whole group, written `@group`, becomes one for the group.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WhomBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,7 +53,7 @@ pub struct WhomBody {
 }
 
 /// `PUT /boot`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AssignBody {
     pub whom: WhomBody,
@@ -65,7 +66,7 @@ pub struct AssignBody {
 }
 
 /// What one node boots now, and by which rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BootBody {
     pub node: String,
     /// `boot`, `hold` or `refuse`.

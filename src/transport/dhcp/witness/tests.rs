@@ -93,7 +93,10 @@ async fn a_full_table_forgets_the_machines_seen_longest_ago_on_disk_too() {
     let full = u32::try_from(SIGHTINGS_MAX).unwrap();
     let loaded = (0..full).map(|number| seen(number, START + Millis(number.into()))).collect();
     let now = START + Millis::from_secs(3600);
-    let (witness, written) = check(loaded, |witness| witness.sighting(seen(full, now), now)).await;
+    let (witness, written) = check(loaded, |witness| {
+        witness.sighting(seen(full, now), now);
+    })
+    .await;
     let left: BTreeSet<Mac> = witness.sightings().iter().map(|seen| seen.mac).collect();
     assert!(left.contains(&mac(full)) && left.contains(&mac(full - 1)) && !left.contains(&mac(0)));
     assert_eq!(written[0], Observation::RemoveSighting(mac(0)));
@@ -103,7 +106,9 @@ async fn a_full_table_forgets_the_machines_seen_longest_ago_on_disk_too() {
 #[tokio::test]
 async fn a_flood_of_machines_costs_few_jobs() {
     let (_, written) = check(Vec::new(), |witness| {
-        (0..5000).for_each(|number| witness.sighting(seen(number, START), START));
+        (0..5000).for_each(|number| {
+            witness.sighting(seen(number, START), START);
+        });
         witness.flush();
         assert_eq!(witness.pending.len(), 5000 - SIGHTING_WRITES_MAX);
     })

@@ -1,0 +1,274 @@
+//! Every operation of the API, in the order of the document.
+
+/// One operation of the API.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation {
+    pub method: &'static str,
+    /// Below the API's prefix.
+    pub path: &'static str,
+    pub summary: &'static str,
+    /// Query fields with their meaning.
+    pub query: &'static [(&'static str, &'static str)],
+    /// Schema of the request's body.
+    pub body: Option<&'static str>,
+    /// Schema of the answer; none: 204 without a body.
+    pub answer: Option<&'static str>,
+}
+
+const SET: (&str, &str) = ("set", "Node set: nid[001-009,012], @group, *, joined by , ! &");
+const ONCE: (&str, &str) = ("once", "Only the one-shot");
+const DRY_RUN: (&str, &str) = ("dry_run", "Change nothing; answer what would change");
+const LIMIT: (&str, &str) = ("limit", "At most so many");
+const AFTER: (&str, &str) = ("after", "Those behind the one with this key, the last of the page before");
+const NETWORK: (&str, &str) = ("network", "Only on this network");
+
+/// What lists of one kind take.
+const PAGE: &[(&str, &str)] = &[AFTER, LIMIT];
+const ON_NETWORK: &[(&str, &str)] = &[NETWORK, AFTER, LIMIT];
+const OF_NODES: &[(&str, &str)] = &[
+    SET,
+    ("group", "Only members of this group"),
+    ("role", "Only of this role"),
+    ("arch", "Only of this processor family"),
+    ("policy", "Only with this boot policy: serve, ignore or local"),
+    ("bmc", "Only behind this BMC"),
+    NETWORK,
+    AFTER,
+    LIMIT,
+];
+
+/// Every operation, in the order of the document.
+pub const OPERATIONS: &[Operation] = &[
+    op("get", "/nodes", "List nodes", OF_NODES, None, Some("[Node]")),
+    op("post", "/nodes", "Create a node", &[DRY_RUN], Some("Node"), Some("Node")),
+    op(
+        "patch",
+        "/nodes",
+        "Merge a patch into each node of a set, in one transaction",
+        &[SET, DRY_RUN],
+        Some("Node"),
+        Some("Report"),
+    ),
+    op(
+        "delete",
+        "/nodes",
+        "Remove the nodes of a set, in one transaction",
+        &[SET, DRY_RUN],
+        None,
+        Some("Report"),
+    ),
+    op("get", "/nodes/{name}", "Show a node, by name, xname or MAC", &[], None, Some("Node")),
+    op("put", "/nodes/{name}", "Create or replace a node", &[DRY_RUN], Some("Node"), Some("Node")),
+    op(
+        "patch",
+        "/nodes/{name}",
+        "Merge a patch into a node (RFC 7396); makes a new one if it brings an interface",
+        &[DRY_RUN],
+        Some("Node"),
+        Some("Node"),
+    ),
+    op("delete", "/nodes/{name}", "Remove a node", &[DRY_RUN], None, None),
+    op("get", "/nodes/{name}/interfaces", "List a node's interfaces", &[], None, Some("[Interface]")),
+    op("get", "/nodes/{name}/interfaces/{mac}", "Show an interface", &[], None, Some("Interface")),
+    op(
+        "put",
+        "/nodes/{name}/interfaces/{mac}",
+        "Add or replace an interface",
+        &[DRY_RUN],
+        Some("Interface"),
+        Some("Interface"),
+    ),
+    op("delete", "/nodes/{name}/interfaces/{mac}", "Remove an interface", &[DRY_RUN], None, None),
+    op("get", "/interfaces", "List interfaces and whose they are", OF_NODES, None, Some("[Owned]")),
+    op("get", "/bmcs", "List BMCs", PAGE, None, Some("[Bmc]")),
+    op("get", "/bmcs/{name}", "Show a BMC", &[], None, Some("Bmc")),
+    op("put", "/bmcs/{name}", "Create or replace a BMC", &[DRY_RUN], Some("Bmc"), Some("Bmc")),
+    op("patch", "/bmcs/{name}", "Merge a patch into a BMC", &[DRY_RUN], Some("Bmc"), Some("Bmc")),
+    op("delete", "/bmcs/{name}", "Remove a BMC that no node names", &[DRY_RUN], None, None),
+    op("get", "/groups", "List groups", PAGE, None, Some("[Group]")),
+    op("get", "/groups/{name}", "Show a group", &[], None, Some("Group")),
+    op("put", "/groups/{name}", "Create or replace a group", &[DRY_RUN], Some("Group"), Some("Group")),
+    op(
+        "patch",
+        "/groups/{name}",
+        "Merge a patch into a group; makes it if it is new",
+        &[DRY_RUN],
+        Some("Group"),
+        Some("Group"),
+    ),
+    op("delete", "/groups/{name}", "Remove a group; its members stay", &[DRY_RUN], None, None),
+    op("post", "/groups/{name}/members", "Put nodes into a group", &[SET, DRY_RUN], None, Some("Group")),
+    op("delete", "/groups/{name}/members", "Take nodes out of a group", &[SET, DRY_RUN], None, Some("Group")),
+    op("get", "/profiles", "List profiles", PAGE, None, Some("[Profile]")),
+    op("get", "/profiles/{name}", "Show a profile", &[], None, Some("Profile")),
+    op(
+        "put",
+        "/profiles/{name}",
+        "Create or replace a profile",
+        &[DRY_RUN],
+        Some("Profile"),
+        Some("Profile"),
+    ),
+    op(
+        "patch",
+        "/profiles/{name}",
+        "Merge a patch into a profile",
+        &[DRY_RUN],
+        Some("Profile"),
+        Some("Profile"),
+    ),
+    op("delete", "/profiles/{name}", "Remove a profile that no assignment names", &[DRY_RUN], None, None),
+    op("get", "/boot", "What nodes boot now, and the rule that decides it", OF_NODES, None, Some("[Boot]")),
+    op("put", "/boot", "Assign a profile or a target", &[DRY_RUN], Some("Assign"), Some("Report")),
+    op(
+        "delete",
+        "/boot",
+        "Take assignments back",
+        &[
+            SET,
+            ("mac", "One interface"),
+            ("role", "Nodes of a role"),
+            ("default", "Every node"),
+            ONCE,
+            DRY_RUN,
+        ],
+        None,
+        Some("Report"),
+    ),
+    op("get", "/networks", "List networks and how full their pools are", PAGE, None, Some("[Network]")),
+    op("get", "/networks/{name}", "Show a network", &[], None, Some("Network")),
+    op(
+        "get",
+        "/leases",
+        "List leases of pool addresses, dead ones too",
+        &[NETWORK, ("state", "held, bound, released or declined"), AFTER, LIMIT],
+        None,
+        Some("[Lease]"),
+    ),
+    op("delete", "/leases/{address}", "End a lease", &[DRY_RUN], None, None),
+    op(
+        "get",
+        "/sightings",
+        "List machines that ask but were never declared",
+        ON_NETWORK,
+        None,
+        Some("[Sighting]"),
+    ),
+    op("get", "/rogues", "List other DHCP servers that were heard", ON_NETWORK, None, Some("[Rogue]")),
+    op("get", "/status", "How the head is", &[], None, Some("Status")),
+    op(
+        "get",
+        "/explain",
+        "What a machine would get at each stage of its boot, and why",
+        &[
+            ("mac", "The machine"),
+            ("arch", "x86_64, arm64 …"),
+            ("firmware", "bios, uefi, uefi-http, ipxe-rom, foreign-ipxe"),
+            ("network", "Where it is plugged in"),
+        ],
+        None,
+        Some("[Step]"),
+    ),
+    op(
+        "post",
+        "/inventory/import",
+        "Import a document: all of it or nothing",
+        &[DRY_RUN, ("prune", "Remove what it does not name")],
+        Some("text"),
+        Some("Report"),
+    ),
+    op("get", "/inventory/export", "The inventory as a document that imports back", &[], None, Some("yaml")),
+    op(
+        "post",
+        "/batch",
+        "Put, patch and delete many things in one transaction: all of it or nothing",
+        &[DRY_RUN],
+        Some("Batch"),
+        Some("Report"),
+    ),
+    op(
+        "get",
+        "/events",
+        "What happens: a stream of server-sent events, or with `follow=0` a list",
+        &[
+            ("follow", "0: a list of what the head remembers"),
+            ("kind", "Only this kind: boot, inventory, lease, sighting; may be given several times"),
+            ("node", "Only what is about this node"),
+            ("after", "Behind the event with this id"),
+            ("limit", "At most so many in a list"),
+        ],
+        None,
+        Some("[Event]"),
+    ),
+    op("get", "/cloud-init/defaults", "Show the site's cloud-init defaults", &[], None, Some("Defaults")),
+    op("put", "/cloud-init/defaults", "Replace them", &[DRY_RUN], Some("Defaults"), Some("Defaults")),
+    op("patch", "/cloud-init/defaults", "Merge into them", &[DRY_RUN], Some("Defaults"), Some("Defaults")),
+    op("get", "/cloud-init/groups", "List groups' cloud-init data", &[], None, Some("[GroupData]")),
+    op("get", "/cloud-init/groups/{name}", "Show a group's", &[], None, Some("GroupData")),
+    op(
+        "put",
+        "/cloud-init/groups/{name}",
+        "Add or replace a group's",
+        &[DRY_RUN],
+        Some("GroupData"),
+        Some("GroupData"),
+    ),
+    op(
+        "patch",
+        "/cloud-init/groups/{name}",
+        "Merge into a group's",
+        &[DRY_RUN],
+        Some("GroupData"),
+        Some("GroupData"),
+    ),
+    op("delete", "/cloud-init/groups/{name}", "Remove a group's", &[DRY_RUN], None, None),
+    op("get", "/cloud-init/nodes", "List nodes' own cloud-init data", &[], None, Some("[NodeData]")),
+    op("get", "/cloud-init/nodes/{name}", "Show a node's", &[], None, Some("NodeData")),
+    op("put", "/cloud-init/nodes/{name}", "Replace a node's", &[DRY_RUN], Some("NodeData"), Some("NodeData")),
+    op(
+        "patch",
+        "/cloud-init/nodes/{name}",
+        "Merge into a node's",
+        &[DRY_RUN],
+        Some("NodeData"),
+        Some("NodeData"),
+    ),
+    op("delete", "/cloud-init/nodes/{name}", "Remove a node's", &[DRY_RUN], None, None),
+    op("post", "/cloud-init/reinstall", "Give nodes new instance-ids", &[SET, DRY_RUN], None, Some("Report")),
+    op("get", "/cloud-init/render/{name}", "What a node will see, and why", &[], None, Some("Preview")),
+    op("get", "/cloud-init/phone-home", "The last phone-home report of each node", &[], None, Some("[Call]")),
+    op("get", "/openapi.json", "This document", &[], None, Some("any")),
+];
+
+const fn op(
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    query: &'static [(&'static str, &'static str)],
+    body: Option<&'static str>,
+    answer: Option<&'static str>,
+) -> Operation {
+    Operation { method, path, summary, query, body, answer }
+}
+
+impl Operation {
+    /// True if it may change something.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        self.method != "get"
+    }
+
+    /// The kind of thing that it is about.
+    #[must_use]
+    pub fn tag(&self) -> &'static str {
+        let first = self.path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        first.split('.').next().unwrap_or_default()
+    }
+
+    /// Its name in programs: `put_nodes_name`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let words = self.path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        words.fold(self.method.to_owned(), |id, word| format!("{id}_{word}"))
+    }
+}

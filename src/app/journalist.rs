@@ -1,0 +1,116 @@
+//! Writes changes of the inventory into the journal: compares each published snapshot with the one before.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::base::Timestamp;
+use crate::model::{Inventory, Revision, Snapshot, SnapshotCell};
+use crate::transport::clock::now;
+use crate::transport::journal::{Entry, Journal};
+use crate::transport::tasks::Tasks;
+
+/// Things of one kind that are named one by one; an import of more is one event that counts them.
+const NAMED_MAX: usize = 100;
+
+/// Starts writing.
+pub fn start(
+    cell: Arc<SnapshotCell>,
+    mut published: watch::Receiver<Revision>,
+    journal: Journal,
+    tasks: &Tasks,
+) {
+    let stop = tasks.token();
+    tasks.spawn("journalist", async move {
+        let mut known = cell.load();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return journal.close(),
+                changed = published.changed() => if changed.is_err() { return },
+            }
+            let next = cell.load();
+            let (old, new) = (Arc::clone(&known), Arc::clone(&next));
+            let compared = tokio::task::spawn_blocking(move || compare(&old, &new, now())).await;
+            compared.unwrap_or_default().into_iter().for_each(|entry| journal.write(entry));
+            known = next;
+        }
+    });
+}
+
+/// What happened to a thing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Added,
+    Changed,
+    Removed,
+}
+
+impl Fate {
+    fn as_str(self) -> &'static str {
+        match self {
+            Fate::Added => "added",
+            Fate::Changed => "changed",
+            Fate::Removed => "removed",
+        }
+    }
+}
+
+fn compare(old: &Snapshot, new: &Snapshot, now: Timestamp) -> Vec<Entry> {
+    let (before, after): (&Inventory, &Inventory) = (&old.inventory, &new.inventory);
+    let mut entries = Vec::new();
+    let mut tell = |what: &'static str, things: Vec<(Fate, String)>| {
+        for fate in [Fate::Added, Fate::Changed, Fate::Removed] {
+            let of_fate = || things.iter().filter(|(other, _)| *other == fate).map(|(_, name)| name);
+            let count = of_fate().count();
+            let entry = |text| {
+                let entry = Entry::new(now, "inventory", text).with("fate", fate.as_str()).with("what", what);
+                entry.with("revision", new.revision.0)
+            };
+            if count > NAMED_MAX {
+                entries.push(entry(format!("{count} {what}s {}", fate.as_str())).with("count", count));
+                continue;
+            }
+            entries.extend(of_fate().map(|name| {
+                let node = (what == "node").then_some(name.as_str());
+                entry(format!("{what} {name} {}", fate.as_str())).node(node).with("name", name)
+            }));
+        }
+    };
+    tell("node", differences(&before.nodes, &after.nodes, |_, node| node.name.to_string()));
+    tell("bmc", differences(&before.bmcs, &after.bmcs, |name, _| name.to_string()));
+    tell("group", differences(&before.groups, &after.groups, |name, _| name.to_string()));
+    tell("profile", differences(&before.profiles, &after.profiles, |name, _| name.to_string()));
+    tell(
+        "assignment",
+        differences(&before.assignments, &after.assignments, |_, assignment| match assignment.selector {
+            crate::model::Selector::Node(id) => {
+                let node = new.node(id).or_else(|| old.node(id));
+                node.map_or_else(|| assignment.selector.to_string(), |node| format!("node {}", node.name))
+            }
+            _ => assignment.selector.to_string(),
+        }),
+    );
+    entries
+}
+
+/// What differs between two maps. Values that are the same allocation are equal: most are.
+fn differences<K: Ord, V: PartialEq>(
+    old: &BTreeMap<K, Arc<V>>,
+    new: &BTreeMap<K, Arc<V>>,
+    name: impl Fn(&K, &V) -> String,
+) -> Vec<(Fate, String)> {
+    let mut found = Vec::new();
+    for (key, value) in new {
+        match old.get(key) {
+            None => found.push((Fate::Added, name(key, value))),
+            Some(known) if !Arc::ptr_eq(known, value) && known != value => {
+                found.push((Fate::Changed, name(key, value)));
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = old.iter().filter(|(key, _)| !new.contains_key(*key));
+    found.extend(gone.map(|(key, value)| (Fate::Removed, name(key, value))));
+    found
+}
