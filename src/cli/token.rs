@@ -19,6 +19,7 @@ use crate::model::Role;
 pub(crate) enum Token {
     Issue(Issue),
     /// List tokens that were issued or revoked, newest first
+    #[command(after_help = "Example:\n  muster token list")]
     List,
     /// Revoke a token, from the next request on
     #[command(after_help = "\
@@ -78,8 +79,10 @@ Example:
         description: String,
     },
     /// List clients
+    #[command(after_help = "Example:\n  muster token client list")]
     List,
     /// Remove a client; its tokens end with it
+    #[command(after_help = "Example:\n  muster token client rm deploy")]
     Rm { id: String },
 }
 

@@ -38,6 +38,7 @@ pub(crate) enum CloudInit {
     #[command(subcommand)]
     Node(Node),
     /// Show what a node will see, templates rendered, and the source of every value
+    #[command(after_help = "Example:\n  muster cloud-init render nid001 compute.yaml")]
     Render {
         node: String,
         /// Only this one: meta-data, user-data, vendor-data, network-config, GROUP.yaml
@@ -47,12 +48,14 @@ pub(crate) enum CloudInit {
         values: bool,
     },
     /// Give nodes new instance-ids: cloud-init does everything again at their next boot
+    #[command(after_help = "Example:\n  muster cloud-init reinstall nid[001-016] --dry-run")]
     Reinstall {
         set: String,
         #[command(flatten)]
         dry: Dry,
     },
     /// List what nodes said when they were done (phone_home)
+    #[command(after_help = "Example:\n  muster cloud-init reports")]
     Reports,
 }
 
@@ -66,6 +69,7 @@ pub(crate) struct Dry {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Defaults {
     /// Show the defaults
+    #[command(after_help = "Example:\n  muster cloud-init defaults show")]
     Show,
     /// Change defaults; an empty value clears one
     #[command(after_help = "\
@@ -77,12 +81,16 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(crate) struct DefaultsOptions {
+    /// Who runs the machines, as meta-data tells it
     #[arg(long)]
     cloud_provider: Option<String>,
+    /// Where they stand
     #[arg(long)]
     region: Option<String>,
+    /// What fails together with them
     #[arg(long)]
     availability_zone: Option<String>,
+    /// What the cluster is called in meta-data; its first letters begin host names
     #[arg(long)]
     cluster_name: Option<String>,
     /// Where nodes find the head, if it is not the head's own address: http://HOST:8081/cloud-init
@@ -104,8 +112,10 @@ pub(crate) struct DefaultsOptions {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Group {
     /// List groups with cloud-init data
+    #[command(after_help = "Example:\n  muster cloud-init group list")]
     List,
     /// Show a group's data and file
+    #[command(after_help = "Example:\n  muster cloud-init group show compute")]
     Show { name: String },
     /// Make or change a group's data
     #[command(after_help = "\
@@ -123,6 +133,7 @@ A file that begins with `## template: jinja` may use ds.meta_data.instance_data.
         dry: Dry,
     },
     /// Remove a group's data; the group stays
+    #[command(after_help = "Example:\n  muster cloud-init group rm compute")]
     Rm {
         name: String,
         #[command(flatten)]
@@ -144,8 +155,10 @@ pub(crate) struct Content {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Node {
     /// List nodes with data of their own
+    #[command(after_help = "Example:\n  muster cloud-init node list")]
     List,
     /// Show a node's data
+    #[command(after_help = "Example:\n  muster cloud-init node show nid001")]
     Show { name: String },
     /// Change a node's data; an empty value clears one
     #[command(
@@ -161,12 +174,14 @@ pub(crate) enum Node {
         /// The node does everything again if this differs from what it last saw
         #[arg(long)]
         instance_id: Option<String>,
+        /// What kind of machine it is, as meta-data tells it
         #[arg(long)]
         instance_type: Option<String>,
         #[command(flatten)]
         dry: Dry,
     },
     /// Remove a node's data
+    #[command(after_help = "Example:\n  muster cloud-init node rm nid001")]
     Rm {
         name: String,
         #[command(flatten)]
