@@ -190,7 +190,7 @@ fn nothing_is_dropped_in_silence() {
             "nodes:\n- name: n\n  policy: maybe\n",
             "line 3: nodes[0].policy: \"maybe\" is none of serve, ignore, local",
         ),
-        ("nodes:\n  n1: {}\n", "line 2: nodes: expected a list, found fields"),
+        ("bmcs:\n  b1: {}\n", "line 2: bmcs: expected a list, found fields"),
         (
             "name,mac,mac\nn,00:00:5e:00:53:01,00:00:5e:00:53:02\n",
             "line 1: mac: this column stands here twice",

@@ -26,7 +26,7 @@ pub struct Head {
 
 impl Head {
     pub fn start() -> Head {
-        Head::configured("[http]\nlisten = [\"127.0.0.1:0\"]\n[https]\nlisten = []\n")
+        Head::configured("[http]\nlisten = [\"127.0.0.1:0\"]\n")
     }
 
     /// A head that answers everybody on this host at the URL that comes with it.

@@ -368,7 +368,7 @@ async fn nodes_read_their_data_by_their_address_and_phone_home() {
         assert_eq!(shown[0]["cloud-init"]["phone-home"]["hostname"], host);
         assert_eq!(shown[0]["cloud-init"]["user-data"], json!({"packages": ["vim"]}));
     }
-    let long = format!("hostname={}", "x".repeat(20_000));
+    let long = format!("hostname={}", "x".repeat(70_000));
     head.ask_from(NODE, "POST", "/phone-home", long).await.refused(400);
     head.ask_from(NODE, "GET", &format!("/boot/v1/bootscript?mac={}", mac(1)), "").await.is(200);
     let history = head.get("/boot/v1/endpoint-history?name=x1000c0s0b0n0").await.ok();
