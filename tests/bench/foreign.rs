@@ -1,6 +1,7 @@
 //! How long SMD's API takes over 100,000 components: list, filters, one by number, patches of one and of all. A
 //! request is measured from its bytes to the bytes of its answer; of a change, until it can be read.
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
 #[path = "../head/mod.rs"]
 mod head;
@@ -42,7 +43,7 @@ fn components(criterion: &mut Criterion) {
     let _inside = runtime.enter();
     let head = Head::below("/hsm/v2", SITE);
     let one = |number: u32| {
-        let role = if number % 100 == 0 { "Service" } else { "Compute" };
+        let role = if number.is_multiple_of(100) { "Service" } else { "Compute" };
         json!({"ID": xname(number), "State": "On", "NID": number + 1, "Role": role})
     };
     let all: Vec<Value> = (0..COMPONENTS).map(one).collect();

@@ -95,7 +95,6 @@ fn events_are_listed_and_then_followed_from_the_last() {
 }
 
 #[test]
-#[ignore = "needs dry runs and events of the REST API: to be switched on in the change that brings them together"]
 fn the_real_daemon_tries_and_tells() {
     let head = Head::start();
     head.import(NODES, &[]);

@@ -293,7 +293,6 @@ fn a_head_takes_over_another_head() {
 }
 
 #[test]
-#[ignore = "needs BSS and cloud-init of this head: to be switched on in the change that brings them together"]
 fn a_head_takes_over_all_of_another_head() {
     let (old, url) = Head::open();
     assert!(old.import(NODES, &[]).status.success());
