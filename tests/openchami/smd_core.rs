@@ -165,6 +165,7 @@ async fn types_numbers_and_roles_have_defaults() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table of requests and answers")]
 async fn filters_join_negate_and_refuse_what_is_no_word() {
     let head = smd();
     post(
@@ -337,6 +338,7 @@ async fn names_that_were_made_up_follow_the_numbers() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table of requests and answers")]
 async fn interfaces_are_what_dhcp_answers_in_the_next_moment() {
     let head = smd();
     post(&head, json!([component("x0c0s0b0n0", 1)])).await;

@@ -286,6 +286,7 @@ async fn discovery_shows_what_was_posted_in_the_shape_of_smd() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table of requests and answers")]
 async fn endpoints_are_checked_filtered_patched_and_deleted() {
     let head = smd();
     let plain = |id: &str| json!({"ID": id});

@@ -3,7 +3,9 @@
 //! Where BSS leaves a machine alone, ours tells its console why and has it ask again.
 
 use crate::base::{Mac, Timestamp};
-use crate::engine::boot::script::{Reach, absolute, filled, initrd_name, leave, own_script};
+use crate::engine::boot::script::{
+    Reach, absolute, boot_interface, complete, filled, initrd_name, leave, own_script,
+};
 use crate::engine::boot::{Decision, Outcome};
 use crate::model::{BootTarget, Selector, Site};
 use crate::wire::ipxe::{Script, Unwritable};
@@ -119,20 +121,16 @@ pub fn parameters(decision: &Decision, asked: &Asked<'_>, site: &Site, reach: Re
         Selector::Mac(mac) => Some(*mac),
         _ => None,
     };
-    let additions = [
-        ("xname=", node.map(|node| node.effective_xname().to_string())),
-        ("nid=", node.and_then(|node| node.nid).map(|nid| nid.0.to_string())),
-        ("bss_referral_token=", Some(asked.token.to_owned()).filter(|token| !token.is_empty())),
-        ("BOOTIF=", mac.map(|mac| format!("01-{}", mac.hyphenated()))),
-        ("ds=", Some(format!("nocloud-net;s={}/cloud-init/", reach.base()))),
-    ];
-    for (key, value) in additions {
-        let there = line.split(' ').any(|word| word.starts_with(key));
-        if let Some(value) = value.filter(|_| !there) {
-            line = format!("{line} {key}{value}");
-        }
-    }
-    line.trim().to_owned()
+    complete(
+        &line,
+        [
+            ("xname=", node.map(|node| node.effective_xname().to_string())),
+            ("nid=", node.and_then(|node| node.nid).map(|nid| nid.0.to_string())),
+            ("bss_referral_token=", Some(asked.token.to_owned()).filter(|token| !token.is_empty())),
+            ("BOOTIF=", mac.map(boot_interface)),
+            ("ds=", Some(format!("nocloud-net;s={}/cloud-init/", reach.base()))),
+        ],
+    )
 }
 
 /// The tail of a script: pauses, longer each time, and asks again.

@@ -127,9 +127,32 @@ fn command_line(
     }
     words.extend([site.kernel_params.clone(), filled]);
     let line = words.join(" ");
-    let bootif = request.mac.filter(|_| !line.split(' ').any(|word| word.starts_with("BOOTIF=")));
-    let line = format!("{line}{}", bootif.map(boot_interface).unwrap_or_default());
-    line.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    let node = decision.node.as_deref();
+    complete(
+        &line,
+        [
+            // What images made for other boot services expect; nodes without such a name do without.
+            ("xname=", node.and_then(|node| node.xname.as_ref()).map(ToString::to_string)),
+            ("nid=", node.and_then(|node| node.nid).map(|nid| nid.0.to_string())),
+            ("BOOTIF=", request.mac.map(boot_interface)),
+            // Where a declared node's cloud-init finds its documents; systems without it ignore this.
+            ("ds=", node.map(|_| format!("nocloud;s={}/cloud-init/", reach.base()))),
+        ],
+    )
+}
+
+/// A command line with single spaces, and with those parameters of which it has none yet.
+pub(in crate::engine::boot) fn complete<const N: usize>(
+    line: &str,
+    extras: [(&str, Option<String>); N],
+) -> String {
+    let mut words: Vec<String> = line.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    for (prefix, value) in extras {
+        if let Some(value) = value.filter(|_| !words.iter().any(|word| word.starts_with(prefix))) {
+            words.push(format!("{prefix}{value}"));
+        }
+    }
+    words.join(" ")
 }
 
 /// Parameters with their placeholders filled in.
@@ -143,8 +166,8 @@ pub(in crate::engine::boot) fn filled(decision: &Decision, reach: Reach, params:
 }
 
 /// Tells the initrd by which port the machine booted (pxelinux's convention: hardware type, then address).
-fn boot_interface(mac: Mac) -> String {
-    format!(" BOOTIF=01-{}", mac.hyphenated())
+pub(in crate::engine::boot) fn boot_interface(mac: Mac) -> String {
+    format!("01-{}", mac.hyphenated())
 }
 
 /// A script of the site is sent as it is, with the first line iPXE needs.
