@@ -167,6 +167,7 @@ fn about(config: &Config, data_dir: &Path, loaders: &Arc<Loaders>) -> About {
     let socket = Listener { protocol: "unix", address: socket_path(config, data_dir).display().to_string() };
     let listeners = [
         on("http", &config.http),
+        on("https", &config.https),
         on("tftp", &config.tftp.listen),
         on("dns", &config.dns.listen),
         vec![socket],

@@ -64,6 +64,8 @@ impl Env {
         lines.extend(services.map(|(name, path)| (format!("{name}_URL"), format!("{base}{path}"))));
         lines.push(("CLOUD_INIT_SECURE_URL".to_owned(), format!("{base}/cloud-init-secure")));
         let authority = global.cacert.clone().unwrap_or_else(|| certificate_path(&global.data_dir));
+        // The shell that reads this may go elsewhere.
+        let authority = std::path::absolute(&authority).unwrap_or(authority);
         lines.push(("CACERT".to_owned(), authority.display().to_string()));
         let text: Vec<String> =
             lines.iter().map(|(name, value)| format!("export {name}={}\n", quote(value))).collect();
