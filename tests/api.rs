@@ -339,3 +339,16 @@ async fn two_hundred_changes_at_once_all_arrive() {
     let kept = head.get("/nodes/nid001").await.ok()["annotations"].as_object().unwrap().len();
     assert_eq!((refused, kept), (0, 200), "refused, kept");
 }
+
+#[tokio::test]
+async fn a_list_where_fields_belong_is_refused() {
+    let head = Head::below(PREFIX, SITE);
+    for (method, path, body, field) in [
+        ("PUT", "/nodes/nid001", json!(["nid001", null]), "body"),
+        ("PUT", "/boot", json!({"whom": [null, null], "target": {"local": true}}), "whom"),
+        ("PUT", "/cloud-init/defaults", json!([null]), "body"),
+    ] {
+        let said = head.json(method, path, body).await.refused(422);
+        assert!(said.contains(&format!("\"field\":\"{field}\"")), "{path}: {said}");
+    }
+}

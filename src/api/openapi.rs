@@ -175,7 +175,7 @@ fn content(name: &str, method: &str) -> Value {
     let list = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let (kind, schema) = match (name, list) {
         ("text", _) => ("text/plain", json!({"type": "string"})),
-        ("yaml", _) => ("application/yaml", json!({"type": "string"})),
+        ("yaml", _) => ("application/yaml", json!({"type": "object"})),
         ("any", _) => ("application/json", json!({"type": "object"})),
         (_, Some("Event")) => {
             let stream = json!({"schema": {"type": "string"}});

@@ -54,11 +54,37 @@ pub(crate) fn resolve(snapshot: &Snapshot, text: &str) -> Result<BTreeSet<NodeId
 }
 
 /// Reads a JSON body.
-pub(crate) fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
+pub(crate) fn body<T: DeserializeOwned + Serialize>(bytes: &Bytes) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| json_problem(&error))?;
     reader.end().map_err(|error| Problem::bad_request(error.to_string()))?;
+    let given: Value = serde_json::from_slice(bytes).expect("what was read once is JSON");
+    let read = serde_json::to_value(&value).expect("bodies hold nothing that JSON cannot");
+    no_list_for_fields(&given, &read, "")?;
     Ok(value)
+}
+
+/// Refuses a list where fields belong: serde would take its items for the fields, in the order of our source.
+fn no_list_for_fields(given: &Value, read: &Value, place: &str) -> Result<(), Problem> {
+    match (given, read) {
+        (Value::Array(_), Value::Object(_)) => {
+            let field = if place.is_empty() { "body" } else { place };
+            Err(Problem::field(field, "expected fields in braces, found a list"))
+        }
+        (Value::Object(given), Value::Object(read)) => given.iter().try_for_each(|(key, value)| {
+            let dot = if place.is_empty() { "" } else { "." };
+            let below =
+                read.get(key).map(|read| no_list_for_fields(value, read, &format!("{place}{dot}{key}")));
+            below.unwrap_or(Ok(()))
+        }),
+        (Value::Array(given), Value::Array(read)) => {
+            let mut pairs = given.iter().zip(read).enumerate();
+            pairs.try_for_each(|(index, (given, read))| {
+                no_list_for_fields(given, read, &format!("{place}[{index}]"))
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads a part of a body.
