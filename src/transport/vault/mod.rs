@@ -97,7 +97,9 @@ impl Vault {
 pub fn random_name() -> Result<String, VaultError> {
     let mut octets = [0; 32];
     getrandom::fill(&mut octets).map_err(|error| VaultError::Make(error.to_string()))?;
-    Ok(URL_SAFE_NO_PAD.encode(octets))
+    let text = URL_SAFE_NO_PAD.encode(octets);
+    // On a command line a text that begins with a hyphen would be taken for an option.
+    Ok(text.strip_prefix('-').map(|rest| format!("0{rest}")).unwrap_or(text))
 }
 
 #[cfg(test)]
