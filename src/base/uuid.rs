@@ -25,6 +25,14 @@ impl Uuid {
         octets[6..8].reverse();
         Some(Uuid(octets))
     }
+
+    /// A version 4 UUID of these random octets (RFC 9562 section 5.4).
+    #[must_use]
+    pub fn version_4(mut octets: [u8; 16]) -> Uuid {
+        octets[6] = octets[6] & 0x0f | 0x40;
+        octets[8] = octets[8] & 0x3f | 0x80;
+        Uuid(octets)
+    }
 }
 
 impl fmt::Display for Uuid {

@@ -12,8 +12,11 @@ pub mod query;
 pub mod smd;
 
 use axum::Router;
+use axum::http::StatusCode;
 
 use crate::api::context::Context;
+use crate::api::problem::Problem;
+use crate::base::Uuid;
 
 /// What these routes reach.
 #[derive(Clone)]
@@ -30,4 +33,17 @@ pub fn router(api: &OpenChami) -> Router {
         .merge(bss::router(api))
         .merge(cloud_init::router(api))
         .merge(pcs::router(api))
+}
+
+/// A UUID that nobody guesses: keys, tokens and names of what clients make.
+///
+/// # Errors
+/// Status 500: the kernel gives no random numbers.
+pub(crate) fn random_uuid() -> Result<Uuid, Problem> {
+    let mut octets = [0; 16];
+    getrandom::fill(&mut octets).map_err(|error| {
+        tracing::error!(%error, "the system gives no random numbers");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the system gives no random numbers")
+    })?;
+    Ok(Uuid::version_4(octets))
 }

@@ -17,11 +17,11 @@ use axum::routing::get;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::api::openchami::OpenChami;
-use crate::api::openchami::bss::{finish, new_token};
+use crate::api::openchami::bss::finish;
 use crate::api::openchami::go;
 use crate::api::openchami::query::Query;
 use crate::api::openchami::smd::{component, xname};
+use crate::api::openchami::{OpenChami, random_uuid};
 use crate::api::problem::Problem;
 use crate::base::limits::{TRANSITION_LIFE, TRANSITION_TASKS_MAX, TRANSITIONS_MAX};
 use crate::base::{Timestamp, Xname};
@@ -167,7 +167,7 @@ async fn start(State(pcs): State<Pcs>, bytes: Bytes) -> Result<Response, Problem
     let snapshot = pcs.api.context.snapshot.load();
     let known = Known::of(&snapshot, wanted.len());
     let tasks = wanted.into_iter().map(|own| (own.clone(), known.has(&own))).collect();
-    let id = new_token()?;
+    let id = random_uuid()?.to_string();
     let body = json!({"transitionID": id, "operation": operation});
     pcs.transitions.add(Transition { id, operation, created: now(), tasks });
     Ok(go::answer(StatusCode::OK, &body))

@@ -28,7 +28,6 @@ use crate::base::limits::{IMPORT_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::model::{Nid, Selector, Snapshot};
 
 pub use history::History;
-pub(crate) use parameters::new_token;
 
 /// Where BSS lies: by itself, and as behind the gateway of the replaced stack. Scripts keep the path that was
 /// asked, so both stand in full.

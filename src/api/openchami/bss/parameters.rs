@@ -8,14 +8,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
-use crate::api::openchami::OpenChami;
 use crate::api::openchami::bss::entry::{self, CloudInit, Entry, Parameters};
 use crate::api::openchami::bss::key::{self, Hosts, Key};
 use crate::api::openchami::bss::{Names, json};
 use crate::api::openchami::draft::Draft;
 use crate::api::openchami::smd::plan;
+use crate::api::openchami::{OpenChami, random_uuid};
 use crate::api::problem::Problem;
-use crate::base::Uuid;
 use crate::model::{Nid, Selector, Snapshot};
 use crate::wire::ipxe;
 
@@ -94,7 +93,7 @@ pub(crate) async fn add(
     })
     .await?;
     let mut response = empty(StatusCode::CREATED);
-    let token = if token.is_empty() { new_token()? } else { token };
+    let token = if token.is_empty() { random_uuid()?.to_string() } else { token };
     let value = HeaderValue::from_str(&token).map_err(|_| bad("BSS-Referral-Token: is no plain text"))?;
     response.headers_mut().insert(TOKEN, value);
     Ok(response)
@@ -245,18 +244,6 @@ fn token(headers: &HeaderMap) -> Result<String, Problem> {
         text.len() <= TOKEN_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     });
     text.map(str::to_owned).ok_or_else(|| bad("BSS-Referral-Token: is no UUID"))
-}
-
-/// A random UUID (RFC 9562 section 5.4).
-pub(crate) fn new_token() -> Result<String, Problem> {
-    let mut octets = [0; 16];
-    getrandom::fill(&mut octets).map_err(|error| {
-        tracing::error!(%error, "the system gives no random numbers");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the system gives no random numbers")
-    })?;
-    octets[6] = octets[6] & 0x0f | 0x40;
-    octets[8] = octets[8] & 0x3f | 0x80;
-    Ok(Uuid(octets).to_string())
 }
 
 fn bad(why: &str) -> Problem {

@@ -13,14 +13,13 @@ use axum::routing::post;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::api::openchami::OpenChami;
 use crate::api::openchami::draft::{self, Draft};
 use crate::api::openchami::go;
 use crate::api::openchami::smd::component::Component;
 use crate::api::openchami::smd::locks::{Choice, KEYS, Model, Reason, Tally};
 use crate::api::openchami::smd::{plan, xname};
+use crate::api::openchami::{OpenChami, random_uuid};
 use crate::api::problem::Problem;
-use crate::base::uuid::Uuid;
 use crate::base::{Millis, Timestamp, Xname};
 use crate::model::Inventory;
 use crate::transport::clock::now;
@@ -78,14 +77,7 @@ impl Reservation {
 
 /// A key that nobody guesses, in the form of SMD's: `x1000c0s0b0n0:rk:` and a random UUID.
 fn key(xname: &Xname, kind: &str) -> Result<String, Problem> {
-    let mut octets = [0; 16];
-    getrandom::fill(&mut octets).map_err(|error| {
-        tracing::error!(%error, "the kernel gives no random numbers");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no random numbers for a key")
-    })?;
-    octets[6] = octets[6] & 0x0f | 0x40; // version 4, RFC 9562 section 5.4
-    octets[8] = octets[8] & 0x3f | 0x80;
-    Ok(format!("{xname}:{kind}:{}", Uuid(octets)))
+    Ok(format!("{xname}:{kind}:{}", random_uuid()?))
 }
 
 /// The reservations that stand at this time.
