@@ -16,7 +16,7 @@ pub mod xname;
 pub use cidr::Cidr;
 pub use digest::Digest;
 pub use mac::Mac;
-pub use name::{BmcName, GroupName, NetworkName, NodeName, ProfileName};
+pub use name::{BmcName, GroupName, ImageName, ImageTag, NetworkName, NodeName, ProfileName};
 pub use net::{Ipv4Net, Ipv4Range};
 pub use nodeset::NodeSet;
 pub use time::{Millis, Timestamp};

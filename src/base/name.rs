@@ -43,6 +43,21 @@ fn check_token(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// A label that also stands in URLs between slashes, before a colon, and beside words that have a meaning there.
+fn check_image(text: &str) -> Result<(), &'static str> {
+    check_token(text)?;
+    if text.contains(':') {
+        return Err("it must not contain a colon");
+    }
+    if IMAGE_WORDS.contains(&text) {
+        return Err("this word has a meaning of its own in the paths of images");
+    }
+    Ok(())
+}
+
+/// Words that stand in paths where an image's name could.
+const IMAGE_WORDS: [&str; 5] = ["sha256", "traffic", "diff", "gc", "verify"];
+
 macro_rules! names {
     ($($(#[$doc:meta])* $type:ident, $what:literal, $check:path;)*) => {$(
         $(#[$doc])*
@@ -100,6 +115,10 @@ names! {
     ProfileName, "profile", check_token;
     /// A network's name.
     NetworkName, "network", check_token;
+    /// An image's name.
+    ImageName, "image", check_image;
+    /// The name of an image's version.
+    ImageTag, "tag", check_image;
 }
 
 #[cfg(test)]

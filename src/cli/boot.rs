@@ -44,6 +44,7 @@ Examples:
 Precedence: one-shots before lasting ones; MAC, node, group (by priority), role, default.
 
 Examples:
+  muster boot set @compute --image compute:prod       follows the tag
   muster boot set @compute --profile compute
   muster boot set 'nid[001-004]' --kernel vmlinuz --initrd initrd.img --params 'console=ttyS0'
   muster boot set nid007 --profile rescue --once      for its next boot only
@@ -52,7 +53,7 @@ pub(crate) struct Set {
     #[command(flatten)]
     whom: Whom,
     /// Name of the profile
-    #[arg(long, conflicts_with_all = ["kernel", "script", "chain", "local"])]
+    #[arg(long, conflicts_with_all = ["image", "kernel", "script", "chain", "local"])]
     profile: Option<String>,
     #[command(flatten)]
     target: Target,

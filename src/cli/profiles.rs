@@ -29,6 +29,7 @@ pub(crate) enum Profile {
     /// Make or replace a profile
     #[command(after_help = "\
 Examples:
+  muster profile set compute --image compute:prod
   muster profile set compute --kernel compute/vmlinuz --initrd compute/initrd.img --params 'console=ttyS0'
   muster profile set menu --script ./menu.ipxe
   muster profile set disk --local")]
@@ -60,14 +61,17 @@ Examples:
 /// What to boot.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Target {
+    /// Image: NAME:TAG, or NAME@VERSION to stay with a version whatever its tags do
+    #[arg(long, conflicts_with_all = ["kernel", "script", "chain", "local"])]
+    pub(crate) image: Option<String>,
     /// URL of the kernel, or its path below images.root
     #[arg(long)]
     pub(crate) kernel: Option<String>,
     /// URL or path of an initrd; may be given several times
     #[arg(long = "initrd", requires = "kernel")]
     pub(crate) initrds: Vec<String>,
-    /// Kernel parameters; {head} {http} {images} {name} are filled in
-    #[arg(long, requires = "kernel", allow_hyphen_values = true, default_value = "")]
+    /// Kernel parameters, after the image's own; {head} {http} {images} {name} are filled in
+    #[arg(long, allow_hyphen_values = true, default_value = "")]
     pub(crate) params: String,
     /// File with an iPXE script of your own
     #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
@@ -83,12 +87,12 @@ pub(crate) struct Target {
 impl Target {
     /// None: no option describes a target.
     pub(crate) fn body(self) -> anyhow::Result<Option<TargetBody>> {
-        let Target { kernel, initrds, params, script, chain, local } = self;
+        let Target { image, kernel, initrds, params, script, chain, local } = self;
         let read = |file: std::path::PathBuf| {
             std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
         };
         let script = script.map(read).transpose()?;
-        let body = TargetBody { kernel, initrds, params, script, chain, local };
+        let body = TargetBody { image, kernel, initrds, params, script, chain, local };
         Ok(Some(body).filter(|body| *body != TargetBody::default()))
     }
 }
@@ -108,8 +112,9 @@ impl Profile {
             }),
             Profile::Set { name, description, target, dry } => {
                 let target = target.body()?;
-                let target = target
-                    .ok_or_else(|| anyhow::anyhow!("give one of --kernel, --script, --chain, --local"))?;
+                let target = target.ok_or_else(|| {
+                    anyhow::anyhow!("give one of --image, --kernel, --script, --chain, --local")
+                })?;
                 let body = ProfileBody { name: name.clone(), description, target };
                 match writer(dry).send::<ProfileBody>(Method::PUT, &path(&name), &body)? {
                     Some(profile) if global.json => table::json(&profile),
@@ -140,6 +145,9 @@ pub(crate) fn sentence(target: &TargetBody) -> String {
                 .join(" ")
                 .trim_end()
                 .to_owned()
+        }
+        TargetBody { image: Some(image), params, .. } => {
+            format!("image {image} {params}").trim_end().to_owned()
         }
         TargetBody { script: Some(script), .. } => format!("a script of {} lines", script.lines().count()),
         TargetBody { chain: Some(url), .. } => format!("chain {url}"),

@@ -188,12 +188,12 @@ fn script_step(snapshot: &Snapshot, leases: &LeaseTable, query: &Query, network:
 }
 
 fn what(outcome: &Outcome) -> String {
-    use crate::model::BootTarget;
+    use crate::engine::boot::Program;
     match outcome {
-        Outcome::Boot(BootTarget::Linux { kernel, .. }) => format!("boots {kernel}"),
-        Outcome::Boot(BootTarget::Script(_)) => "runs a script of the site".to_owned(),
-        Outcome::Boot(BootTarget::Chain(url)) => format!("chains to {url}"),
-        Outcome::Boot(BootTarget::LocalDisk) => "boots its local disk".to_owned(),
+        Outcome::Boot(Program::Linux { kernel, .. }) => format!("boots {kernel}"),
+        Outcome::Boot(Program::Script(_)) => "runs a script of the site".to_owned(),
+        Outcome::Boot(Program::Chain(url)) => format!("chains to {url}"),
+        Outcome::Boot(Program::LocalDisk) => "boots its local disk".to_owned(),
         Outcome::Hold => "waits and asks again".to_owned(),
         Outcome::Refuse => "is refused".to_owned(),
     }

@@ -1,5 +1,7 @@
 //! Booting: processor families, firmware classes, how far a machine got, and what it is to run.
 
+use crate::model::ImageRef;
+
 /// Processor family: picks the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Arch {
@@ -45,6 +47,8 @@ pub enum Stage {
 pub enum BootTarget {
     /// Kernel and initrds by URL, or by path below this head's image root.
     Linux { kernel: String, initrds: Vec<String>, params: String },
+    /// A version of an image; the parameters come after the image's own.
+    Image { image: ImageRef, params: String },
     /// An iPXE script written by the site, sent as it is.
     Script(String),
     /// Another script or program by URL.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::base::{BmcName, GroupName, ProfileName};
 use crate::model::profile::AssignmentKey;
-use crate::model::{Assignment, Bmc, Document, DocumentKey, Group, Node, NodeId, Profile};
+use crate::model::{
+    Assignment, Bmc, Document, DocumentKey, Group, Image, ImageKey, Node, NodeId, Profile, Tag, TagKey,
+};
 
 /// The version of declared state. Rises by one with each committed change set.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -32,6 +34,10 @@ pub enum Change {
     RemoveAssignment(AssignmentKey),
     PutDocument(Arc<Document>),
     RemoveDocument(DocumentKey),
+    PutImage(Arc<Image>),
+    RemoveImage(ImageKey),
+    PutTag(Arc<Tag>),
+    RemoveTag(TagKey),
 }
 
 /// Changes that take effect together, planned against one revision.

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::base::{BmcName, GroupName, ProfileName};
+use crate::base::{BmcName, Digest, GroupName, ImageName, ProfileName};
 use crate::model::document::NODE_INSTANCE_SHELF;
 use crate::model::profile::AssignmentKey;
-use crate::model::{Assignment, Bmc, Change, Document, DocumentKey, Group, Node, NodeId, Profile, Selector};
+use crate::model::{
+    Assignment, Bmc, Change, Document, DocumentKey, Group, Image, ImageKey, ImageRef, Node, NodeId, Profile,
+    Selector, Tag, TagKey,
+};
 
 /// Declared state. Cloning is cheap (shared values), so that a change can be tried on a copy.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -18,6 +21,8 @@ pub struct Inventory {
     pub assignments: BTreeMap<AssignmentKey, Arc<Assignment>>,
     /// What APIs keep that the rest of the model has no place for.
     pub documents: BTreeMap<DocumentKey, Arc<Document>>,
+    pub images: BTreeMap<ImageKey, Arc<Image>>,
+    pub tags: BTreeMap<TagKey, Arc<Tag>>,
     /// The number that the next node gets. Never falls.
     pub next_node: u64,
 }
@@ -70,6 +75,18 @@ impl Inventory {
             Change::RemoveDocument(key) => {
                 self.documents.remove(key);
             }
+            Change::PutImage(image) => {
+                self.images.insert(image.key(), Arc::clone(image));
+            }
+            Change::RemoveImage(key) => {
+                self.images.remove(key);
+            }
+            Change::PutTag(tag) => {
+                self.tags.insert(tag.key.clone(), Arc::clone(tag));
+            }
+            Change::RemoveTag(key) => {
+                self.tags.remove(key);
+            }
         }
     }
 
@@ -94,6 +111,24 @@ impl Inventory {
     #[must_use]
     pub fn document(&self, shelf: &str, id: &str) -> Option<&Arc<Document>> {
         self.documents.get(&DocumentKey::new(shelf, id))
+    }
+
+    /// The version that a reference names now.
+    #[must_use]
+    pub fn image(&self, reference: &ImageRef) -> Option<&Arc<Image>> {
+        match reference {
+            ImageRef::Version(key) => self.images.get(key),
+            ImageRef::Tag(key) => {
+                let version = self.tags.get(key)?.version;
+                self.images.get(&ImageKey { name: key.name.clone(), version })
+            }
+        }
+    }
+
+    /// The versions of one image, by their digests.
+    pub fn versions<'a>(&'a self, name: &'a ImageName) -> impl Iterator<Item = &'a Arc<Image>> {
+        let from = ImageKey { name: name.clone(), version: Digest([0; 32]) };
+        self.images.range(from..).take_while(move |(key, _)| key.name == *name).map(|(_, image)| image)
     }
 
     /// Nodes of a group, in the order of their numbers.

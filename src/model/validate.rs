@@ -1,5 +1,7 @@
 //! Checks that declared state makes sense as a whole. All problems at once, each with its subject and field.
 
+mod images;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -27,6 +29,8 @@ pub enum Subject {
     Node(String),
     Bmc(String),
     Assignment(String),
+    Profile(String),
+    Tag(String),
 }
 
 impl fmt::Display for Subject {
@@ -35,6 +39,8 @@ impl fmt::Display for Subject {
             Subject::Node(name) => write!(f, "node {name}"),
             Subject::Bmc(name) => write!(f, "bmc {name}"),
             Subject::Assignment(key) => write!(f, "assignment for {key}"),
+            Subject::Profile(name) => write!(f, "profile {name}"),
+            Subject::Tag(key) => write!(f, "tag {key}"),
         }
     }
 }
@@ -59,6 +65,7 @@ pub fn validate(inventory: &Inventory, site: &Site) -> Vec<Problem> {
     for assignment in inventory.assignments.values() {
         check.assignment(&assignment.selector, &assignment.boot, inventory);
     }
+    check.problems.extend(images::images(inventory));
     check.problems
 }
 

@@ -3,12 +3,13 @@
 //! that a field can be added without a new version, and readable when things go wrong at night.
 
 mod declared;
+mod images;
 mod observed;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::model::{Assignment, Bmc, Document, Group, Lease, Node, Profile, Sighting};
+use crate::model::{Assignment, Bmc, Document, Group, Image, Lease, Node, Profile, Sighting, Tag};
 use crate::store::StoreError;
 
 /// The version that is written, and the newest that is read.
@@ -75,6 +76,8 @@ records! {
     Profile => declared::ProfileForm, "profile";
     Assignment => declared::AssignmentForm, "assignment";
     Document => declared::DocumentForm, "document";
+    Image => images::ImageForm, "image";
+    Tag => images::TagForm, "tag";
     Lease => observed::LeaseForm, "lease";
     Sighting => observed::SightingForm, "sighting";
 }

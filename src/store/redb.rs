@@ -27,6 +27,8 @@ const GROUPS: Named = TableDefinition::new("groups");
 const PROFILES: Named = TableDefinition::new("profiles");
 const ASSIGNMENTS: Named = TableDefinition::new("assignments");
 const DOCUMENTS: Named = TableDefinition::new("documents");
+const IMAGES: Named = TableDefinition::new("images");
+const TAGS: Named = TableDefinition::new("tags");
 const LEASES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("leases");
 const SIGHTINGS: Named = TableDefinition::new("sightings");
 
@@ -114,6 +116,8 @@ impl RedbBackend {
         loaded.inventory.assignments = named_map(named(ASSIGNMENTS)?, Assignment::key)?;
         loaded.inventory.documents =
             named_map(named(DOCUMENTS)?, |document: &crate::model::Document| document.key.clone())?;
+        loaded.inventory.images = named_map(named(IMAGES)?, crate::model::Image::key)?;
+        loaded.inventory.tags = named_map(named(TAGS)?, |tag: &crate::model::Tag| tag.key.clone())?;
         loaded.sightings =
             named(SIGHTINGS)?.iter().map(|row| Record::parse(row)).collect::<Result<_, _>>()?;
         Ok(loaded)
@@ -140,6 +144,8 @@ impl RedbBackend {
             )?;
             write_named(&transaction, ASSIGNMENTS, &self.inventory.assignments, &next.assignments, row_key)?;
             write_named(&transaction, DOCUMENTS, &self.inventory.documents, &next.documents, shelf_key)?;
+            write_named(&transaction, IMAGES, &self.inventory.images, &next.images, ToString::to_string)?;
+            write_named(&transaction, TAGS, &self.inventory.tags, &next.tags, ToString::to_string)?;
             let mut meta = transaction.open_table(META)?;
             meta.insert("revision", revision.0)?;
             meta.insert("next_node", next.next_node)?;
@@ -206,7 +212,7 @@ fn open(path: &Path) -> Result<Database, StoreError> {
 }
 
 fn make_tables(transaction: &WriteTransaction) -> Result<(), ::redb::Error> {
-    for table in [BMCS, GROUPS, PROFILES, ASSIGNMENTS, DOCUMENTS, SIGHTINGS] {
+    for table in [BMCS, GROUPS, PROFILES, ASSIGNMENTS, DOCUMENTS, IMAGES, TAGS, SIGHTINGS] {
         transaction.open_table(table)?;
     }
     transaction.open_table(NODES)?;

@@ -39,11 +39,20 @@ fn decision(snapshot: &Snapshot, node: &Arc<Node>) -> BootBody {
     };
     let decision = decide(snapshot, &request);
     let (outcome, target) = match &decision.outcome {
-        Outcome::Boot(target) => ("boot", Some(TargetBody::from(target))),
+        Outcome::Boot(program) => ("boot", Some(TargetBody::from(program))),
         Outcome::Hold => ("hold", None),
         Outcome::Refuse => ("refuse", None),
     };
-    BootBody { node: node.name.to_string(), outcome: outcome.to_owned(), rule: decision.to_string(), target }
+    let (image, version) =
+        decision.image.as_ref().map(|(image, version)| (image.to_string(), version.to_string())).unzip();
+    BootBody {
+        node: node.name.to_string(),
+        outcome: outcome.to_owned(),
+        rule: decision.to_string(),
+        image,
+        version,
+        target,
+    }
 }
 
 /// `PUT /boot`: assigns a profile or a target, in one transaction.

@@ -178,6 +178,12 @@ fn fate(before: &Inventory, after: &Inventory, change: &Change, snapshot: &Snaps
             let fate = compared(&before.assignments, &after.assignments, key);
             (format!("{BOOT_OF}{}", selected(snapshot, &key.selector)), fate)
         }
+        Change::PutImage(image) => {
+            (format!("image {}", image.key()), compared(&before.images, &after.images, &image.key()))
+        }
+        Change::RemoveImage(key) => (format!("image {key}"), compared(&before.images, &after.images, key)),
+        Change::PutTag(tag) => (format!("tag {}", tag.key), compared(&before.tags, &after.tags, &tag.key)),
+        Change::RemoveTag(key) => (format!("tag {key}"), compared(&before.tags, &after.tags, key)),
         Change::PutDocument(_) | Change::RemoveDocument(_) => (String::new(), Fate::None),
     }
 }

@@ -6,8 +6,8 @@ use crate::base::{Mac, Timestamp};
 use crate::engine::boot::script::{
     Reach, absolute, boot_interface, complete, filled, initrd_name, leave, own_script,
 };
-use crate::engine::boot::{Decision, Outcome};
-use crate::model::{BootTarget, Selector, Site};
+use crate::engine::boot::{Decision, Outcome, Program};
+use crate::model::{Selector, Site};
 use crate::wire::ipxe::{Script, Unwritable};
 
 /// First pause of a machine whose boot failed, as BSS has it (`BSS_RETRY_DELAY`); doubles up to `PAUSE_MAX_S`.
@@ -50,13 +50,13 @@ pub fn render(
     let rendered = match &decision.outcome {
         Outcome::Refuse => return Ok(None),
         Outcome::Hold => hold(script, decision, asked, reach)?,
-        Outcome::Boot(BootTarget::Script(text)) => return Ok(Some(own_script(text))),
-        Outcome::Boot(BootTarget::LocalDisk) => leave(script),
-        Outcome::Boot(BootTarget::Chain(target)) => {
+        Outcome::Boot(Program::Script(text)) => return Ok(Some(own_script(text))),
+        Outcome::Boot(Program::LocalDisk) => leave(script),
+        Outcome::Boot(Program::Chain(target)) => {
             let target = absolute(target, reach);
             again(script.with("chain --autofree", &target, " || goto boot_retry")?, decision, asked, reach)?
         }
-        Outcome::Boot(BootTarget::Linux { kernel, initrds, .. }) => {
+        Outcome::Boot(Program::Linux { kernel, initrds, .. }) => {
             match std::iter::once(kernel).chain(initrds).find(|url| url.starts_with("s3:")) {
                 Some(url) => again(unsigned(script, url), decision, asked, reach)?,
                 None => again(linux(script, decision, asked, site, reach)?, decision, asked, reach)?,
@@ -82,7 +82,7 @@ fn linux(
     site: &Site,
     reach: Reach,
 ) -> Result<Script, Unwritable> {
-    let Outcome::Boot(BootTarget::Linux { kernel, initrds, .. }) = &decision.outcome else {
+    let Outcome::Boot(Program::Linux { kernel, initrds, .. }) = &decision.outcome else {
         return Ok(script);
     };
     let line = format!("{} {}", absolute(kernel, reach), parameters(decision, asked, site, reach));
@@ -105,7 +105,7 @@ fn unsigned(script: Script, url: &str) -> Script {
 /// The parameters of the kernel's line: what is configured, then what BSS adds unless it is there.
 #[must_use]
 pub fn parameters(decision: &Decision, asked: &Asked<'_>, site: &Site, reach: Reach) -> String {
-    let Outcome::Boot(BootTarget::Linux { initrds, params, .. }) = &decision.outcome else {
+    let Outcome::Boot(Program::Linux { initrds, params, .. }) = &decision.outcome else {
         return String::new();
     };
     let params = filled(decision, reach, params);

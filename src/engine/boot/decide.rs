@@ -9,10 +9,13 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use crate::base::{GroupName, Mac, NetworkName, ProfileName, Uuid};
+use crate::base::{Digest, GroupName, Mac, NetworkName, ProfileName, Uuid};
+use crate::engine::boot::program::{Program, program};
 use crate::model::profile::{AssignmentKey, Boot};
 use crate::model::snapshot::Machine;
-use crate::model::{Arch, Assignment, BootPolicy, BootTarget, Node, Selector, Snapshot, UnknownPolicy};
+use crate::model::{
+    Arch, Assignment, BootPolicy, BootTarget, ImageRef, Node, Selector, Snapshot, UnknownPolicy,
+};
 
 /// What is known about the machine that asks.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +35,8 @@ pub struct Decision {
     pub node: Option<Arc<Node>>,
     pub outcome: Outcome,
     pub rule: Rule,
+    /// The version of an image that is booted, and how it was named.
+    pub image: Option<(ImageRef, Digest)>,
     /// The one-shot assignment that this answer uses up.
     pub consumes: Option<AssignmentKey>,
 }
@@ -39,7 +44,7 @@ pub struct Decision {
 /// What the machine is to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    Boot(BootTarget),
+    Boot(Program),
     /// Wait and ask again: somebody has yet to decide.
     Hold,
     /// Not ours to boot: the answer is an error, so that the machine goes on by itself.
@@ -57,6 +62,8 @@ pub enum Rule {
     NothingAssigned,
     /// An assignment names a profile that is gone.
     ProfileMissing { key: AssignmentKey, profile: ProfileName },
+    /// What is to be booted names an image that is gone.
+    ImageMissing(ImageRef),
     /// An undeclared machine on this network.
     Unknown { network: NetworkName, policy: UnknownPolicy },
     /// An undeclared machine on no network of ours.
@@ -128,7 +135,7 @@ fn decide_node(snapshot: &Snapshot, request: &Request, node: &Arc<Node>) -> Deci
         BootPolicy::Serve => {}
         BootPolicy::Ignore => return Decision::plain(some, Outcome::Refuse, Rule::Policy(node.policy)),
         BootPolicy::LocalDisk => {
-            let outcome = Outcome::Boot(BootTarget::LocalDisk);
+            let outcome = Outcome::Boot(Program::LocalDisk);
             return Decision::plain(some, outcome, Rule::Policy(node.policy));
         }
     }
@@ -168,12 +175,16 @@ fn decide_unknown(snapshot: &Snapshot, request: &Request) -> Decision {
     };
     let outcome = match (&network.unknown, profile) {
         (UnknownPolicy::Ignore, _) => Outcome::Refuse,
-        (_, Some(profile)) => Outcome::Boot(profile.target.clone()),
+        (_, Some(profile)) => match program(&snapshot.inventory, &profile.target) {
+            Some(program) => Outcome::Boot(program),
+            None => return Decision::plain(None, Outcome::Hold, missing(&profile.target)),
+        },
         // A policy whose profile is not there yet waits for it, like `hold`.
         (UnknownPolicy::Hold | UnknownPolicy::Discover | UnknownPolicy::Boot(_), None) => Outcome::Hold,
     };
     let rule = Rule::Unknown { network: network.name.clone(), policy: network.unknown.clone() };
-    Decision::plain(None, outcome, rule)
+    let image = profile.and_then(|profile| image_of(snapshot, &profile.target));
+    Decision { node: None, outcome, rule, image, consumes: None }
 }
 
 /// The node's groups, the one that counts most first.
@@ -224,42 +235,65 @@ fn decide_assigned(
         let profile = profile.expect("a target is there");
         return Decision::plain(node, Outcome::Hold, Rule::ProfileMissing { key, profile });
     };
-    let Some(target) = completed(snapshot, target, selectors) else {
+    if let BootTarget::Image { .. } = target
+        && program(&snapshot.inventory, target).is_none()
+    {
+        return Decision::plain(node, Outcome::Hold, missing(target));
+    }
+    let Some(program) = completed(snapshot, target, selectors) else {
         return Decision::plain(node, Outcome::Hold, Rule::NothingAssigned);
     };
     let consumes = assignment.once.then(|| key.clone());
-    Decision { node, outcome: Outcome::Boot(target), rule: Rule::Assignment { key, profile }, consumes }
+    let image = image_of(snapshot, target);
+    let rule = Rule::Assignment { key, profile };
+    Decision { node, outcome: Outcome::Boot(program), rule, image, consumes }
+}
+
+fn image_of(snapshot: &Snapshot, target: &BootTarget) -> Option<(ImageRef, Digest)> {
+    let BootTarget::Image { image, .. } = target else { return None };
+    Some((image.clone(), snapshot.inventory.image(image)?.version))
+}
+
+/// The rule that holds a machine whose image is gone.
+fn missing(target: &BootTarget) -> Rule {
+    match target {
+        BootTarget::Image { image, .. } => Rule::ImageMissing(image.clone()),
+        BootTarget::Linux { .. } | BootTarget::Script(_) | BootTarget::Chain(_) | BootTarget::LocalDisk => {
+            Rule::NothingAssigned
+        }
+    }
 }
 
 /// A Linux target with what it lacks taken from the next lasting assignments. None: no kernel anywhere.
-fn completed(snapshot: &Snapshot, target: &BootTarget, selectors: &[Selector]) -> Option<BootTarget> {
-    let BootTarget::Linux { kernel, initrds, params } = target else { return Some(target.clone()) };
-    if !kernel.is_empty() {
-        return Some(target.clone());
-    }
-    let (mut kernel, mut initrds, mut params) = (kernel.clone(), initrds.clone(), params.clone());
+fn completed(snapshot: &Snapshot, target: &BootTarget, selectors: &[Selector]) -> Option<Program> {
+    let meant = |target: &BootTarget| program(&snapshot.inventory, target);
+    let (mut kernel, mut initrds, mut params) = match meant(target)? {
+        Program::Linux { kernel, initrds, params } if kernel.is_empty() => (kernel, initrds, params),
+        whole => return Some(whole),
+    };
     let lasting = assignments(snapshot, selectors).filter(|assignment| !assignment.once);
     for other in lasting.filter_map(|assignment| target_of(snapshot, assignment)) {
-        let BootTarget::Linux { kernel: next_kernel, initrds: next_initrds, params: next_params } = other
+        let Some(Program::Linux { kernel: next_kernel, initrds: next_initrds, params: next_params }) =
+            meant(other)
         else {
             break; // beyond another kind of boot nothing belongs to this one
         };
         if kernel.is_empty() {
-            kernel.clone_from(next_kernel);
+            kernel = next_kernel;
             if initrds.is_empty() {
-                initrds.clone_from(next_initrds);
+                initrds = next_initrds;
             }
         }
         if params.is_empty() {
-            params.clone_from(next_params);
+            params = next_params;
         }
     }
-    (!kernel.is_empty()).then_some(BootTarget::Linux { kernel, initrds, params })
+    (!kernel.is_empty()).then_some(Program::Linux { kernel, initrds, params })
 }
 
 impl Decision {
     fn plain(node: Option<Arc<Node>>, outcome: Outcome, rule: Rule) -> Decision {
-        Decision { node, outcome, rule, consumes: None }
+        Decision { node, outcome, rule, image: None, consumes: None }
     }
 
     /// True if the machine boots what is assigned to those that nobody declared.
@@ -267,7 +301,11 @@ impl Decision {
         match &self.rule {
             Rule::Assignment { key, .. } => matches!(key.selector, Selector::Unknown(_)),
             Rule::Unknown { .. } | Rule::Stranger => true,
-            Rule::Policy(_) | Rule::NothingAssigned | Rule::ProfileMissing { .. } | Rule::Bmc => false,
+            Rule::Policy(_)
+            | Rule::NothingAssigned
+            | Rule::ProfileMissing { .. }
+            | Rule::ImageMissing(_)
+            | Rule::Bmc => false,
         }
     }
 }
@@ -275,7 +313,14 @@ impl Decision {
 /// The rule in words, with the node by its name.
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.rule.write(f, self.node.as_deref())
+        self.rule.write(f, self.node.as_deref())?;
+        match &self.image {
+            None => Ok(()),
+            Some((ImageRef::Version(key), _)) => {
+                write!(f, ", image {} pinned to {}", key.name, key.version.short())
+            }
+            Some((ImageRef::Tag(key), version)) => write!(f, ", image {key} ({})", version.short()),
+        }
     }
 }
 
@@ -314,6 +359,7 @@ impl Rule {
                 let whom = Whom(&key.selector, node);
                 write!(f, "the assignment for {whom} names the profile {profile}, which is not there")
             }
+            Rule::ImageMissing(image) => write!(f, "the image {image} is not there"),
             Rule::Unknown { network, policy } => {
                 write!(f, "undeclared machine on network {network}, whose policy is {policy}")
             }

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 
 use crate::base::Mac;
 use crate::engine::boot::url;
-use crate::engine::boot::{Decision, Outcome, Request};
-use crate::model::{BootTarget, Site};
+use crate::engine::boot::{Decision, Outcome, Program, Request};
+use crate::model::Site;
 use crate::wire::ipxe::{Script, Unwritable};
 
 /// How the machine reaches the head, for URLs in its script.
@@ -47,13 +47,13 @@ pub fn render(
     let rendered = match &decision.outcome {
         Outcome::Refuse => return Ok(None),
         Outcome::Hold => hold(script, request, reach)?,
-        Outcome::Boot(BootTarget::Script(text)) => return Ok(Some(own_script(text))),
-        Outcome::Boot(BootTarget::Chain(target)) => {
+        Outcome::Boot(Program::Script(text)) => return Ok(Some(own_script(text))),
+        Outcome::Boot(Program::Chain(target)) => {
             let script = script.with("chain --autofree", &absolute(target, reach), " || goto retry")?;
             again(script, request, reach)?
         }
-        Outcome::Boot(BootTarget::LocalDisk) => leave(script),
-        Outcome::Boot(BootTarget::Linux { kernel, initrds, params }) => {
+        Outcome::Boot(Program::LocalDisk) => leave(script),
+        Outcome::Boot(Program::Linux { kernel, initrds, params }) => {
             let line = command_line(decision, request, site, reach, params, initrds.len());
             let kernel = format!("{} {line}", absolute(kernel, reach));
             let mut script = script.with("kernel --name kernel", kernel.trim_end(), " || goto retry")?;

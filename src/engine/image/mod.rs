@@ -1,4 +1,7 @@
-//! Which bytes of a file a request gets.
+//! Images: what their files are called, what their manifests say, and which bytes of a file a request gets.
 
+pub mod find;
+pub mod manifest;
+pub mod names;
 pub mod path;
 pub mod serve;

@@ -149,6 +149,10 @@ impl Writer {
                 self.list("initrds", initrds.iter());
                 self.some("params", Some(params).filter(|text| !text.is_empty()));
             }
+            BootTarget::Image { image, params } => {
+                self.line("image", image);
+                self.some("params", Some(params).filter(|text| !text.is_empty()));
+            }
             BootTarget::Script(script) => self.line("script", script),
             BootTarget::Chain(url) => self.line("chain", url),
             BootTarget::LocalDisk => {

@@ -6,7 +6,7 @@ use crate::engine::inventory::document::{AssignmentDeclaration, GroupDeclaration
 use crate::engine::inventory::fields::Fields;
 use crate::engine::inventory::yaml::Yaml;
 use crate::model::profile::Boot;
-use crate::model::{Arch, BootTarget, Nid, Selector};
+use crate::model::{Arch, BootTarget, ImageRef, Nid, Selector};
 use crate::wire::ipxe;
 
 pub(crate) fn groups(root: &mut Fields<'_>, problems: &mut Problems) -> Option<Vec<GroupDeclaration>> {
@@ -117,17 +117,20 @@ fn target(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<BootTarget
             problems.add(fields.line, fields.path.clone(), error.to_string());
         }
     }
+    let image = fields.parsed::<ImageRef>("image", problems).flatten();
+    let image = image.map(|image| BootTarget::Image { image, params: params.clone() });
     // Without a kernel it is completed from the next assignment.
-    let is_linux = kernel.is_some() || !initrds.is_empty() || !params.is_empty();
+    let of_image = image.is_some() && kernel.is_none() && initrds.is_empty();
+    let is_linux = !of_image && (kernel.is_some() || !initrds.is_empty() || !params.is_empty());
     let kernel = kernel.unwrap_or_default();
     let linux = is_linux.then_some(BootTarget::Linux { kernel, initrds, params });
-    let mut given = [linux, script, chain, local.map(|_| BootTarget::LocalDisk)].into_iter().flatten();
+    let mut given = [linux, image, script, chain, local.map(|_| BootTarget::LocalDisk)].into_iter().flatten();
     let (first, second) = (given.next(), given.next());
     if second.is_some() {
         problems.add(
             fields.line,
             fields.path.clone(),
-            "only one of kernel, script, chain, local may be given",
+            "only one of image, kernel, script, chain, local may be given",
         );
     }
     first

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Assignment, Bmc, Group, Node, Profile};
+use crate::model::{Assignment, Bmc, Group, Image, Node, Profile, Tag};
 
 /// Names by fate. Others than nodes have their kind in front: `bmc bmc01`.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -21,6 +21,20 @@ pub struct Report {
 pub(crate) trait Differs: PartialEq {
     /// Fields in which `other` differs.
     fn differs(&self, other: &Self) -> Vec<&'static str>;
+}
+
+/// A version of an image never changes.
+impl Differs for Image {
+    fn differs(&self, _other: &Image) -> Vec<&'static str> {
+        Vec::new()
+    }
+}
+
+impl Differs for Tag {
+    fn differs(&self, other: &Tag) -> Vec<&'static str> {
+        let Tag { key: _, version, since: _, before: _ } = self;
+        unequal([("version", *version == other.version)])
+    }
 }
 
 /// The names behind those comparisons that fail.

@@ -81,6 +81,7 @@ pub struct ProfileForm {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TargetForm {
     Linux { kernel: String, initrds: Vec<String>, params: String },
+    Image { image: String, params: String },
     Script(String),
     Chain(String),
     LocalDisk,
@@ -261,6 +262,7 @@ impl From<&BootTarget> for TargetForm {
     fn from(target: &BootTarget) -> Self {
         match target.clone() {
             BootTarget::Linux { kernel, initrds, params } => TargetForm::Linux { kernel, initrds, params },
+            BootTarget::Image { image, params } => TargetForm::Image { image: image.to_string(), params },
             BootTarget::Script(script) => TargetForm::Script(script),
             BootTarget::Chain(url) => TargetForm::Chain(url),
             BootTarget::LocalDisk => TargetForm::LocalDisk,
@@ -268,14 +270,19 @@ impl From<&BootTarget> for TargetForm {
     }
 }
 
-impl From<TargetForm> for BootTarget {
-    fn from(form: TargetForm) -> Self {
-        match form {
+impl TryFrom<TargetForm> for BootTarget {
+    type Error = String;
+
+    fn try_from(form: TargetForm) -> Result<Self, String> {
+        Ok(match form {
             TargetForm::Linux { kernel, initrds, params } => BootTarget::Linux { kernel, initrds, params },
+            TargetForm::Image { image, params } => {
+                BootTarget::Image { image: read("image", &image)?, params }
+            }
             TargetForm::Script(script) => BootTarget::Script(script),
             TargetForm::Chain(url) => BootTarget::Chain(url),
             TargetForm::LocalDisk => BootTarget::LocalDisk,
-        }
+        })
     }
 }
 
@@ -291,7 +298,7 @@ impl TryFrom<ProfileForm> for Profile {
 
     fn try_from(form: ProfileForm) -> Result<Self, String> {
         let ProfileForm { name, description, target } = form;
-        Ok(Profile { name: read("name", &name)?, description, target: target.into() })
+        Ok(Profile { name: read("name", &name)?, description, target: target.try_into()? })
     }
 }
 
@@ -332,7 +339,7 @@ impl TryFrom<AssignmentForm> for Assignment {
         };
         let boot = match form.boot {
             BootForm::Profile(profile) => Boot::Profile(read("profile", &profile)?),
-            BootForm::Target(target) => Boot::Target(target.into()),
+            BootForm::Target(target) => Boot::Target(target.try_into()?),
         };
         Ok(Assignment { selector, once: form.once, boot })
     }

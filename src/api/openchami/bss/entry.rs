@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::api::openchami::bss::key::{self, Key, Shown};
 use crate::api::openchami::draft::{self, Draft};
+use crate::engine::boot::{Program, program};
 use crate::model::profile::{AssignmentKey, Boot};
 use crate::model::{Assignment, BootTarget, Change, Inventory, NodeId, Selector};
 
@@ -96,9 +97,9 @@ impl Linux {
             Boot::Target(target) => target,
             Boot::Profile(name) => &inventory.profiles.get(name)?.target,
         };
-        match target.clone() {
-            BootTarget::Linux { kernel, initrds, params } => Some(Linux { kernel, initrds, params }),
-            BootTarget::Script(_) | BootTarget::Chain(_) | BootTarget::LocalDisk => None,
+        match program(inventory, target)? {
+            Program::Linux { kernel, initrds, params } => Some(Linux { kernel, initrds, params }),
+            Program::Script(_) | Program::Chain(_) | Program::LocalDisk => None,
         }
     }
 

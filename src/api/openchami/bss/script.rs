@@ -17,8 +17,8 @@ use crate::api::problem::Problem;
 use crate::base::{Mac, Xname};
 use crate::engine::boot::bss::{Asked, ask_arch, parameters as kernel_line, render};
 use crate::engine::boot::decide::turns_on_arch;
-use crate::engine::boot::{Decision, Outcome, Request, Rule, decide_for};
-use crate::model::{Arch, BootTarget, Nid, Selector, Snapshot};
+use crate::engine::boot::{Decision, Outcome, Program, Request, Rule, decide_for};
+use crate::model::{Arch, Nid, Selector, Snapshot};
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
 
@@ -114,7 +114,7 @@ fn entry(snapshot: &Snapshot, decision: &Decision) -> Entry {
 
 /// `json=1`: the parts of the script. What is no kernel with its initrd has no parts.
 fn data(decision: &Decision, asked: &Asked<'_>, entry: &Entry, line: &str) -> Result<Response, Problem> {
-    let Outcome::Boot(BootTarget::Linux { kernel, initrds, .. }) = &decision.outcome else {
+    let Outcome::Boot(Program::Linux { kernel, initrds, .. }) = &decision.outcome else {
         return Err(refusal(decision, asked));
     };
     let initrd = initrds.first().map_or("", String::as_str);

@@ -1,11 +1,14 @@
 use std::sync::Arc;
 
-use crate::engine::boot::{Decision, Outcome, Request, decide};
+use crate::base::{Digest, Timestamp};
+use crate::engine::boot::{Decision, Outcome, Program, Request, Rule, decide};
+use crate::engine::image::manifest::version;
+use crate::model::image::{Delivery, File, Root, RootFormat};
 use crate::model::network::tests::network;
 use crate::model::profile::Boot;
 use crate::model::{
-    Assignment, BootPolicy, BootTarget, Change, Group, Interface, Inventory, Nid, Node, NodeId, Profile,
-    Revision, Selector, Site, Snapshot, UnknownPolicy,
+    Assignment, BootPolicy, BootTarget, Change, Group, Image, Interface, Inventory, Nid, Node, NodeId,
+    Profile, Revision, Selector, Site, Snapshot, Tag, UnknownPolicy,
 };
 
 fn linux(kernel: &str) -> BootTarget {
@@ -45,7 +48,7 @@ fn check(unknown: UnknownPolicy, mac: &str, changes: &[Change]) -> Decision {
 
 fn kernel(decision: &Decision) -> &str {
     match &decision.outcome {
-        Outcome::Boot(BootTarget::Linux { kernel, .. }) => kernel,
+        Outcome::Boot(Program::Linux { kernel, .. }) => kernel,
         other => panic!("not a kernel: {other:?}"),
     }
 }
@@ -76,7 +79,7 @@ fn the_most_specific_assignment_wins_and_a_one_shot_before_all() {
 fn the_node_s_switch_comes_before_every_assignment() {
     let all = assign(Selector::Default, false, "default");
     let local = check(UnknownPolicy::Hold, MAC, &[node(BootPolicy::LocalDisk), all.clone()]);
-    assert_eq!(local.outcome, Outcome::Boot(BootTarget::LocalDisk));
+    assert_eq!(local.outcome, Outcome::Boot(Program::LocalDisk));
     assert_eq!(check(UnknownPolicy::Hold, MAC, &[node(BootPolicy::Ignore), all]).outcome, Outcome::Refuse);
 }
 
@@ -111,6 +114,10 @@ fn partial(kernel: &str, params: &str) -> BootTarget {
     BootTarget::Linux { kernel: kernel.to_owned(), initrds: Vec::new(), params: params.to_owned() }
 }
 
+fn run(kernel: &str, params: &str) -> Program {
+    Program::Linux { kernel: kernel.to_owned(), initrds: Vec::new(), params: params.to_owned() }
+}
+
 fn assign_target(selector: Selector, target: BootTarget) -> Change {
     Change::PutAssignment(Arc::new(Assignment { selector, once: false, boot: Boot::Target(target) }))
 }
@@ -124,8 +131,8 @@ fn what_a_linux_target_lacks_comes_from_the_next_assignment_that_has_it() {
     let node = node(BootPolicy::Serve);
     let outcome = |changes: &[Change]| check(UnknownPolicy::Hold, MAC, changes).outcome;
     let both = [node.clone(), only_params.clone(), group, all.clone()];
-    assert_eq!(outcome(&both), Outcome::Boot(partial("kernel", "mine")));
-    assert_eq!(outcome(&[node.clone(), only_params.clone(), all]), Outcome::Boot(partial("other", "mine")));
+    assert_eq!(outcome(&both), Outcome::Boot(run("kernel", "mine")));
+    assert_eq!(outcome(&[node.clone(), only_params.clone(), all]), Outcome::Boot(run("other", "mine")));
     assert_eq!(outcome(&[node, only_params]), Outcome::Hold);
 }
 
@@ -152,4 +159,97 @@ fn what_is_assigned_to_unknown_machines_never_reaches_those_that_are_ignored() {
     let any = assign(Selector::Unknown(None), false, "any");
     assert_eq!(kernel(&check(UnknownPolicy::Hold, stranger, std::slice::from_ref(&any))), "any");
     assert_eq!(check(UnknownPolicy::Ignore, stranger, &[any]).outcome, Outcome::Refuse);
+}
+
+/// An image whose files' digests begin with this octet, and the change that makes it.
+fn image(name: &str, n: u8, delivery: Delivery) -> (Digest, Change) {
+    let file = |k: u8| File { digest: Digest([n + k; 32]), size: 1000 };
+    let mut image = Image {
+        name: name.parse().unwrap(),
+        version: Digest([0; 32]),
+        created: Timestamp(0),
+        arch: None,
+        kernel_version: None,
+        kernel: file(0),
+        initrds: vec![file(1)],
+        root: Some(Root { file: file(2), format: RootFormat::Squashfs, delivery }),
+        params: "of-image".to_owned(),
+        origin: String::new(),
+        labels: std::collections::BTreeMap::new(),
+    };
+    image.version = version(&image);
+    (image.version, Change::PutImage(Arc::new(image)))
+}
+
+fn tag(key: &str, version: Digest) -> Change {
+    let key = key.parse().unwrap();
+    Change::PutTag(Arc::new(Tag { key, version, since: Timestamp(0), before: Vec::new() }))
+}
+
+fn boots(image: &str) -> Change {
+    let image = image.parse().unwrap();
+    let target = BootTarget::Image { image, params: "of-assignment".to_owned() };
+    assign_target(Selector::Node(NodeId(1)), target)
+}
+
+#[test]
+fn an_image_is_booted_by_the_names_of_its_content() {
+    let (version, put) = image("compute", 0x10, Delivery::Live);
+    let changes = [node(BootPolicy::Serve), put, tag("compute:prod", version), boots("compute:prod")];
+    let decision = check(UnknownPolicy::Hold, MAC, &changes);
+    let (kernel, initrd, root) = ("10".repeat(32), "11".repeat(32), "12".repeat(32));
+    let want = Program::Linux {
+        kernel: format!("sha256/{kernel}/vmlinuz"),
+        initrds: vec![format!("sha256/{initrd}/initrd.img")],
+        params: format!("root=live:{{images}}/sha256/{root}/rootfs.squashfs of-image of-assignment"),
+    };
+    assert_eq!(decision.outcome, Outcome::Boot(want));
+    assert_eq!(decision.image, Some(("compute:prod".parse().unwrap(), version)));
+    let told = decision.to_string();
+    assert_eq!(told, format!("assignment for node nid001, image compute:prod ({})", version.short()));
+}
+
+#[test]
+fn a_moved_tag_moves_its_nodes_and_leaves_the_pinned_ones() {
+    let (old, put_old) = image("compute", 0x10, Delivery::Live);
+    let (new, put_new) = image("compute", 0x20, Delivery::Live);
+    let both =
+        [node(BootPolicy::Serve), put_old, put_new, tag("compute:prod", old), tag("compute:prod", new)];
+    let with = |target: &str| {
+        let changes = [both.as_slice(), &[boots(target)]].concat();
+        check(UnknownPolicy::Hold, MAC, &changes)
+    };
+    assert_eq!(with("compute:prod").image.unwrap().1, new);
+    assert_eq!(with(&format!("compute@{old}")).image.unwrap().1, old);
+    let gone = with("compute:test");
+    assert_eq!(
+        (gone.outcome, gone.rule),
+        (Outcome::Hold, Rule::ImageMissing("compute:test".parse().unwrap()))
+    );
+}
+
+#[test]
+fn each_delivery_tells_the_initrd_where_the_root_is() {
+    let root = "12".repeat(32);
+    let url = format!("{{images}}/sha256/{root}/rootfs.squashfs");
+    for (delivery, want) in [
+        (Delivery::Fetch, format!("boot=live fetch={url} of-image of-assignment")),
+        (Delivery::Nbd, format!("root=nbd:{{head}}:{root}:squashfs:ro of-image of-assignment")),
+        (Delivery::Params, "of-image of-assignment".to_owned()),
+    ] {
+        let (version, put) = image("compute", 0x10, delivery);
+        let changes = [node(BootPolicy::Serve), put, tag("compute:latest", version), boots("compute")];
+        match check(UnknownPolicy::Hold, MAC, &changes).outcome {
+            Outcome::Boot(Program::Linux { params, .. }) => assert_eq!(params, want),
+            other => panic!("{other:?}"),
+        }
+    }
+    let (version, put) = image("compute", 0x10, Delivery::Verified);
+    let changes = [node(BootPolicy::Serve), put, tag("compute:latest", version), boots("compute")];
+    let outcome = check(UnknownPolicy::Hold, MAC, &changes).outcome;
+    let Outcome::Boot(Program::Linux { params, .. }) = outcome else { panic!("{outcome:?}") };
+    let words: Vec<&str> = params.split(' ').collect();
+    let manifest = format!("muster.manifest={{images}}/compute/{}/manifest", version.hex());
+    let (url, digest) = (format!("muster.root={url}"), format!("muster.sha256={root}"));
+    assert_eq!(words[..5], ["root=muster", &url, &digest, "muster.size=1000", &manifest]);
 }

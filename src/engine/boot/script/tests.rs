@@ -2,15 +2,20 @@ use std::sync::Arc;
 
 use crate::base::Mac;
 use crate::engine::boot::script::{Reach, render};
-use crate::engine::boot::{Decision, Outcome, Request, Rule};
-use crate::model::{BootTarget, Node, NodeId, Site};
+use crate::engine::boot::{Decision, Outcome, Program, Request, Rule};
+use crate::model::{Node, NodeId, Site};
 
 const REACH: Reach = Reach { head: std::net::Ipv4Addr::new(192, 0, 2, 254), port: 8081 };
 
 fn check(target: Outcome, attempt: u32) -> Option<String> {
     let node = Arc::new(Node::new(NodeId(1), "nid001".parse().unwrap()));
-    let decision =
-        Decision { node: Some(node), outcome: target, rule: Rule::NothingAssigned, consumes: None };
+    let decision = Decision {
+        node: Some(node),
+        outcome: target,
+        rule: Rule::NothingAssigned,
+        image: None,
+        consumes: None,
+    };
     let mac = Some(Mac([0, 0, 0x5e, 0, 0x53, 1]));
     let request = Request { mac, address: None, uuid: None, arch: None, attempt };
     let site = Site { kernel_params: "console=ttyS0".to_owned(), ..Site::default() };
@@ -19,7 +24,7 @@ fn check(target: Outcome, attempt: u32) -> Option<String> {
 
 #[test]
 fn a_linux_target_names_its_files_and_asks_again_when_one_fails() {
-    let target = BootTarget::Linux {
+    let target = Program::Linux {
         kernel: "compute/vmlinuz".to_owned(),
         initrds: vec!["compute/initrd.img".to_owned(), "http://192.0.2.9/extra.cpio".to_owned()],
         params: "root=live:{images}/compute/rootfs ds=nocloud-net;s={http}/cloud-init/".to_owned(),
@@ -50,7 +55,7 @@ fn a_waiting_machine_asks_more_and_more_slowly() {
 #[test]
 fn a_refusal_has_no_script_and_a_local_boot_leaves_ipxe() {
     assert_eq!(check(Outcome::Refuse, 0), None);
-    assert!(check(Outcome::Boot(BootTarget::LocalDisk), 0).unwrap().ends_with("\nexit\n"));
-    let own = check(Outcome::Boot(BootTarget::Script("echo hi".to_owned())), 0).unwrap();
+    assert!(check(Outcome::Boot(Program::LocalDisk), 0).unwrap().ends_with("\nexit\n"));
+    let own = check(Outcome::Boot(Program::Script("echo hi".to_owned())), 0).unwrap();
     assert_eq!(own, "#!ipxe\necho hi\n");
 }

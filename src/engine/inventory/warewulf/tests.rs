@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::engine::boot::{Outcome, Request, decide};
+use crate::engine::boot::{Outcome, Program, Request, decide};
 use crate::engine::inventory::{Mode, Plan, export, plan, read};
-use crate::model::{BootTarget, Inventory, Revision, Site, Snapshot};
+use crate::model::{Inventory, Revision, Site, Snapshot};
 
 const SITE: &str = r"
 nodeprofiles:
@@ -73,7 +73,7 @@ fn params(inventory: &Inventory, mac: &str) -> String {
     let request =
         Request { mac: Some(mac.parse().unwrap()), address: None, uuid: None, arch: None, attempt: 0 };
     match decide(&snapshot, &request).outcome {
-        Outcome::Boot(BootTarget::Linux { kernel, params, .. }) => {
+        Outcome::Boot(Program::Linux { kernel, params, .. }) => {
             assert_eq!(kernel, "vmlinuz");
             params
         }
