@@ -101,6 +101,7 @@ impl Door {
             .route("/.well-known/jwks.json", get(endpoints::keys))
             .route("/.well-known/openid-configuration", get(endpoints::discovery))
             .route("/ca.crt", get(endpoints::root))
+            .route("/site.pub", get(endpoints::site_key))
             .merge(Router::new().nest(v1::PREFIX, own))
             .layer(DefaultBodyLimit::max(TOKEN_REQUEST_BYTES_MAX))
             .with_state(self.clone())

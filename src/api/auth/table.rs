@@ -73,6 +73,7 @@ pub const RULES: &[Rule] = &[
     read("/.well-known/jwks.json", OPEN),
     read("/.well-known/openid-configuration", OPEN),
     read("/ca.crt", OPEN),
+    read("/site.pub", OPEN),
     // SMD.
     read("/hsm/v2/service/ready", OPEN),
     read("/hsm/v2/service/liveness", OPEN),

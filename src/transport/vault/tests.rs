@@ -31,7 +31,7 @@ fn keys_are_made_once_and_only_their_owner_reads_them() {
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&keys), 0o700);
     let files: Vec<_> = fs::read_dir(&keys).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(files.len(), 3, "{files:?}");
+    assert_eq!(files.len(), 4, "{files:?}");
     assert!(files.iter().all(|file| mode(file) == 0o600));
     let second = Vault::open(folder.path(), NOW).unwrap();
     assert_eq!(first.public(), second.public());
@@ -102,4 +102,19 @@ fn a_leaf_is_renewed_before_it_ends_and_when_the_clock_was_wrong() {
 fn random_names_differ() {
     let names: BTreeSet<String> = (0..100).map(|_| random_name().unwrap()).collect();
     assert!(names.len() == 100 && names.iter().all(|name| name.len() == 43 && !name.starts_with('-')));
+}
+
+#[test]
+fn what_the_site_signs_is_checked_by_its_public_key_from_start_to_start() {
+    use ed25519_dalek::pkcs8::DecodePublicKey as _;
+    use ed25519_dalek::{Signature, VerifyingKey};
+
+    let folder = tempfile::tempdir().unwrap();
+    let signature = Vault::open(folder.path(), NOW).unwrap().sign_for_site(b"manifest");
+    let pem = fs::read_to_string(folder.path().join("site.pub")).unwrap();
+    assert_eq!(Vault::open(folder.path(), NOW).unwrap().site_key(), pem);
+    let key = VerifyingKey::from_public_key_pem(&pem).unwrap();
+    let signature = Signature::from_bytes(&signature);
+    assert!(key.verify_strict(b"manifest", &signature).is_ok());
+    assert!(key.verify_strict(b"manifesto", &signature).is_err());
 }

@@ -1,0 +1,50 @@
+//! The site key: signs what nodes must be able to check without a connection that they trust.
+
+use std::path::Path;
+
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _};
+use ed25519_dalek::{Signer as _, SigningKey};
+
+use crate::transport::vault::{VaultError, file};
+
+/// The key, and its public half in PEM.
+pub(crate) struct SiteKey {
+    key: SigningKey,
+    public: String,
+}
+
+impl SiteKey {
+    /// Reads the key, or makes it; leaves its public half at `public` for everybody to read.
+    pub(crate) fn open(path: &Path, public: &Path) -> Result<SiteKey, VaultError> {
+        let wrong = |why: String| VaultError::Key { path: path.to_owned(), why };
+        let key = match file::read_private(path)? {
+            Some(pem) => SigningKey::from_pkcs8_pem(&pem).map_err(|error| wrong(error.to_string()))?,
+            None => make(path)?,
+        };
+        let pem = key.verifying_key().to_public_key_pem(LineEnding::LF);
+        let pem = pem.map_err(|error| wrong(error.to_string()))?;
+        if file::read(public)?.as_deref() != Some(&pem) {
+            file::write(public, &pem, 0o644)?;
+        }
+        Ok(SiteKey { key, public: pem })
+    }
+
+    pub(crate) fn public(&self) -> &str {
+        &self.public
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.key.sign(message).to_bytes()
+    }
+}
+
+fn make(path: &Path) -> Result<SigningKey, VaultError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| VaultError::Make(error.to_string()))?;
+    let key = SigningKey::from_bytes(&seed);
+    let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|error| VaultError::Make(error.to_string()))?;
+    file::write(path, &pem, 0o600)?;
+    tracing::info!("made the site key");
+    Ok(key)
+}
