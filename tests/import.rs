@@ -87,7 +87,7 @@ fn no_file_declares_again_what_another_form_declared() {
 #[test]
 fn a_form_leaves_alone_what_it_has_no_room_for() {
     let mut inventory = imported(&file("form-a.yaml"));
-    let before = inventory.nodes[&NodeId(0)].clone();
+    let before = inventory.nodes.get(&NodeId(0)).unwrap().clone();
     assert_eq!(before.interfaces.len(), 2);
     let plan = import(&mut inventory, &file("nodes.csv"), true).unwrap();
     assert_eq!(plan.changes, [], "{:?}", plan.report);
@@ -95,7 +95,7 @@ fn a_form_leaves_alone_what_it_has_no_room_for() {
     let csv = "name,mac\ncompute1,00:00:5e:00:53:77\n";
     let plan = import(&mut inventory, csv, false).unwrap();
     assert_eq!(plan.report.fields["compute1"], ["interfaces"]);
-    let after = &inventory.nodes[&NodeId(0)];
+    let after = &inventory.nodes.get(&NodeId(0)).unwrap();
     assert_eq!(after.interfaces[0].mac.to_string(), "00:00:5e:00:53:77");
     assert_eq!(after.interfaces[0].name, before.interfaces[0].name);
     assert_eq!(after.interfaces[0].addresses, before.interfaces[0].addresses);
@@ -111,7 +111,7 @@ fn an_empty_list_takes_away_and_silence_does_not() {
                 interfaces: [{mac_addr: '00:00:5e:00:53:01', name: null, ip_addrs: []}]}\n";
     let plan = import(&mut inventory, said, false).unwrap();
     assert_eq!(plan.report.fields["compute1"], ["uuid", "role", "groups", "interfaces", "bmc", "loader"]);
-    let node = &inventory.nodes[&NodeId(0)];
+    let node = &inventory.nodes.get(&NodeId(0)).unwrap();
     assert!(node.groups.is_empty() && node.bmc.is_none() && node.role.is_none() && node.uuid.is_none());
     assert_eq!((node.interfaces[0].name.as_ref(), node.interfaces[0].addresses.len()), (None, 0));
 }
@@ -121,7 +121,7 @@ fn a_made_up_bmc_name_never_makes_a_second_bmc() {
     let mut inventory = imported(&file("form-a.yaml"));
     let plan = import(&mut inventory, &file("form-b.yaml"), true).unwrap();
     assert_eq!((plan.report.added.len(), plan.report.removed.len()), (0, 0), "{:?}", plan.report);
-    assert_eq!(inventory.nodes[&NodeId(0)].bmc.as_ref().unwrap().as_str(), "bmc01");
+    assert_eq!(inventory.nodes.get(&NodeId(0)).unwrap().bmc.as_ref().unwrap().as_str(), "bmc01");
     // The node gets another name: it keeps its number and its BMC.
     let text = file("form-b.yaml").replace("compute1", "login1");
     let plan = import(&mut inventory, &text, true).unwrap();
@@ -170,7 +170,7 @@ fn names_win_over_hardware_when_both_move() {
     let moved = "name,mac\nthree,00:00:5e:00:53:01\ntwo,00:00:5e:00:53:09\n";
     let plan = import(&mut inventory, moved, false).unwrap();
     assert_eq!((plan.report.added, plan.report.changed), (vec!["three".to_owned()], vec!["two".to_owned()]));
-    assert_eq!(inventory.nodes[&NodeId(1)].name.as_str(), "two");
+    assert_eq!(inventory.nodes.get(&NodeId(1)).unwrap().name.as_str(), "two");
 }
 
 #[test]
@@ -232,16 +232,16 @@ fn nothing_is_dropped_in_silence() {
 #[test]
 fn spreadsheets_and_hand_written_lists_are_understood() {
     let inventory = imported("\u{feff}name, mac, ip, groups\r\nn1, 0000.5e00.5301, 192.0.2.1, a b\r\n");
-    let node = &inventory.nodes[&NodeId(0)];
+    let node = &inventory.nodes.get(&NodeId(0)).unwrap();
     assert_eq!((node.interfaces[0].addresses.len(), node.groups.len()), (1, 2));
     let inventory = imported("- {name: n1, mac: 00:00:5e:00:53:01, ip: 192.0.2.1, rack: r7}\n");
-    let node = &inventory.nodes[&NodeId(0)];
+    let node = &inventory.nodes.get(&NodeId(0)).unwrap();
     assert_eq!(node.interfaces[0].addresses, ["192.0.2.1".parse::<std::net::Ipv4Addr>().unwrap()]);
     assert_eq!(node.annotations["rack"], "r7");
     // A node of the boot service that no host name fits, and one without ports.
     let text = "version: '1.0'\nnodes:\n- {id: Node_7, nid: 7, state: Off}\n";
     let inventory = imported(text);
-    let node = &inventory.nodes[&NodeId(0)];
+    let node = &inventory.nodes.get(&NodeId(0)).unwrap();
     assert_eq!((node.name.as_str(), node.annotations["id"].as_str()), ("nid007", "Node_7"));
     assert_eq!(node.annotations["state"], "Off");
 }
@@ -264,7 +264,7 @@ fn pruning_touches_only_what_the_document_speaks_of() {
     let plan = import(&mut inventory, nodes_only, true).unwrap();
     assert_eq!(plan.report.removed, ["compute2"]);
     assert_eq!((inventory.bmcs.len(), inventory.profiles.len()), (1, 1));
-    assert_eq!(inventory.nodes[&NodeId(0)].bmc.as_ref().unwrap().as_str(), "bmc01");
+    assert_eq!(inventory.nodes.get(&NodeId(0)).unwrap().bmc.as_ref().unwrap().as_str(), "bmc01");
     let everything = "bmcs: []\ngroups: []\nprofiles: []\nassignments: []\nnodes: []\n";
     import(&mut inventory, everything, true).unwrap();
     assert_eq!(inventory, Inventory { next_node: 2, ..Inventory::default() });

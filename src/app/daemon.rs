@@ -124,7 +124,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     }
     let snapshot = Snapshot::compile(loaded.revision, Arc::clone(&site), Arc::new(loaded.inventory));
     let cell = Arc::new(SnapshotCell::new(snapshot));
-    let published = publisher::start(Arc::clone(&cell), Arc::clone(&site), store.declared(), tasks);
+    let published = publisher::start(Arc::clone(&cell), store.declared(), tasks);
     let journal = Journal::new(now());
     journalist::start(Arc::clone(&cell), published.clone(), journal.clone(), tasks);
     let links = links(&site, tasks).await?;

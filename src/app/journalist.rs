@@ -1,11 +1,11 @@
 //! Writes changes of the inventory into the journal: compares each published snapshot with the one before.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::base::Timestamp;
+use crate::base::shared::Difference;
+use crate::base::{SharedMap, Timestamp};
 use crate::model::{Inventory, Revision, Snapshot, SnapshotCell};
 use crate::transport::clock::now;
 use crate::transport::journal::{Entry, Journal};
@@ -94,23 +94,16 @@ fn compare(old: &Snapshot, new: &Snapshot, now: Timestamp) -> Vec<Entry> {
     entries
 }
 
-/// What differs between two maps. Values that are the same allocation are equal: most are.
+/// What differs between two maps, by the same walk that publishes it.
 fn differences<K: Ord, V: PartialEq>(
-    old: &BTreeMap<K, Arc<V>>,
-    new: &BTreeMap<K, Arc<V>>,
+    old: &SharedMap<K, Arc<V>>,
+    new: &SharedMap<K, Arc<V>>,
     name: impl Fn(&K, &V) -> String,
 ) -> Vec<(Fate, String)> {
-    let mut found = Vec::new();
-    for (key, value) in new {
-        match old.get(key) {
-            None => found.push((Fate::Added, name(key, value))),
-            Some(known) if !Arc::ptr_eq(known, value) && known != value => {
-                found.push((Fate::Changed, name(key, value)));
-            }
-            Some(_) => {}
-        }
-    }
-    let gone = old.iter().filter(|(key, _)| !new.contains_key(*key));
-    found.extend(gone.map(|(key, value)| (Fate::Removed, name(key, value))));
-    found
+    let Difference { put, gone } = old.difference(new);
+    let put = put.into_iter().filter_map(|(key, former, value)| match former {
+        None => Some((Fate::Added, name(key, value))),
+        Some(former) => (former != value).then(|| (Fate::Changed, name(key, value))),
+    });
+    put.chain(gone.into_iter().map(|(key, value)| (Fate::Removed, name(key, value)))).collect()
 }

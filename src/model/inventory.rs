@@ -1,9 +1,10 @@
 //! The inventory: all declared state of one revision.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::base::{BmcName, Digest, GroupName, ImageName, ProfileName};
+use crate::base::{BmcName, Digest, GroupName, ImageName, ProfileName, SharedMap};
 use crate::model::document::NODE_INSTANCE_SHELF;
 use crate::model::profile::AssignmentKey;
 use crate::model::{
@@ -11,18 +12,19 @@ use crate::model::{
     Selector, Tag, TagKey,
 };
 
-/// Declared state. Cloning is cheap (shared values), so that a change can be tried on a copy.
+/// Declared state. Cloning is cheap (copies share what they have in common), so that a change can be
+/// tried on a copy.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Inventory {
-    pub nodes: BTreeMap<NodeId, Arc<Node>>,
-    pub bmcs: BTreeMap<BmcName, Arc<Bmc>>,
-    pub groups: BTreeMap<GroupName, Arc<Group>>,
-    pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
-    pub assignments: BTreeMap<AssignmentKey, Arc<Assignment>>,
+    pub nodes: SharedMap<NodeId, Arc<Node>>,
+    pub bmcs: SharedMap<BmcName, Arc<Bmc>>,
+    pub groups: SharedMap<GroupName, Arc<Group>>,
+    pub profiles: SharedMap<ProfileName, Arc<Profile>>,
+    pub assignments: SharedMap<AssignmentKey, Arc<Assignment>>,
     /// What APIs keep that the rest of the model has no place for.
-    pub documents: BTreeMap<DocumentKey, Arc<Document>>,
-    pub images: BTreeMap<ImageKey, Arc<Image>>,
-    pub tags: BTreeMap<TagKey, Arc<Tag>>,
+    pub documents: SharedMap<DocumentKey, Arc<Document>>,
+    pub images: SharedMap<ImageKey, Arc<Image>>,
+    pub tags: SharedMap<TagKey, Arc<Tag>>,
     /// The number that the next node gets. Never falls.
     pub next_node: u64,
 }
@@ -34,8 +36,9 @@ impl Inventory {
         match change {
             Change::PutNode(node) => {
                 for group in &node.groups {
-                    let fresh = || Arc::new(Group::new(group.clone()));
-                    self.groups.entry(group.clone()).or_insert_with(fresh);
+                    if !self.groups.contains_key(group) {
+                        self.groups.insert(group.clone(), Arc::new(Group::new(group.clone())));
+                    }
                 }
                 self.next_node = self.next_node.max(node.id.0.saturating_add(1));
                 self.nodes.insert(node.id, Arc::clone(node));
@@ -93,8 +96,10 @@ impl Inventory {
     fn remove_group(&mut self, name: &GroupName) {
         self.groups.remove(name);
         self.assignments.retain(|key, _| key.selector != Selector::Group(name.clone()));
-        for node in self.nodes.values_mut().filter(|node| node.groups.contains(name)) {
-            Arc::make_mut(node).groups.remove(name);
+        let members: Vec<_> = self.members(name).cloned().collect();
+        for mut node in members {
+            Arc::make_mut(&mut node).groups.remove(name);
+            self.nodes.insert(node.id, node);
         }
     }
 
@@ -102,7 +107,7 @@ impl Inventory {
     pub fn shelf<'a>(&'a self, shelf: &'a str) -> impl Iterator<Item = &'a Arc<Document>> {
         let from = DocumentKey::new(shelf, "");
         self.documents
-            .range(from..)
+            .range_from(Bound::Included(&from))
             .take_while(move |(key, _)| &*key.shelf == shelf)
             .map(|(_, document)| document)
     }
@@ -128,7 +133,10 @@ impl Inventory {
     /// The versions of one image, by their digests.
     pub fn versions<'a>(&'a self, name: &'a ImageName) -> impl Iterator<Item = &'a Arc<Image>> {
         let from = ImageKey { name: name.clone(), version: Digest([0; 32]) };
-        self.images.range(from..).take_while(move |(key, _)| key.name == *name).map(|(_, image)| image)
+        self.images
+            .range_from(Bound::Included(&from))
+            .take_while(move |(key, _)| key.name == *name)
+            .map(|(_, image)| image)
     }
 
     /// Nodes of a group, in the order of their numbers.

@@ -3,14 +3,15 @@
 mod images;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use crate::base::Mac;
+use crate::base::{BmcName, Mac, Xname};
 use crate::model::profile::Boot;
-use crate::model::{Bmc, Inventory, Node, Selector, Site};
+use crate::model::snapshot::{Holder, Machine};
+use crate::model::{Bmc, Inventory, Nid, Node, NodeId, Selector, Site, Snapshot};
 
 /// One thing that is wrong.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -51,11 +52,10 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Checks references, duplicates and the address plan. Runs on every change: it borrows what it remembers.
+/// Checks references, duplicates and the address plan of the whole.
 #[must_use]
 pub fn validate(inventory: &Inventory, site: &Site) -> Vec<Problem> {
-    let seen = HashMap::with_capacity(inventory.nodes.len().saturating_mul(UNIQUE_PER_NODE));
-    let mut check = Check { site, problems: Vec::new(), seen };
+    let mut check = Check::new(site, inventory.nodes.len(), None);
     for node in inventory.nodes.values() {
         check.node(node, inventory);
     }
@@ -69,6 +69,95 @@ pub fn validate(inventory: &Inventory, site: &Site) -> Vec<Problem> {
     check.problems
 }
 
+/// Problems that a change causes: those of `next` that are not there before. Problems that were there before
+/// do not block repairing others. Looks only at what differs, and at what pointed to something that is gone;
+/// everything else is as sound as it was.
+#[must_use]
+pub fn caused(before: &Snapshot, next: &Inventory) -> Vec<Problem> {
+    let (site, now) = (&*before.site, &*before.inventory);
+    if before.has_clashes() {
+        // The indices do not know all holders of a value.
+        let known: BTreeSet<_> = validate(now, site).into_iter().collect();
+        return validate(next, site).into_iter().filter(|problem| !known.contains(problem)).collect();
+    }
+    let (nodes, bmcs) = (now.nodes.difference(&next.nodes), now.bmcs.difference(&next.bmcs));
+    let assignments = now.assignments.difference(&next.assignments);
+    let put = nodes.put.iter().map(|(id, ..)| **id);
+    let beside = Beside {
+        before,
+        nodes: put.chain(nodes.gone.iter().map(|(id, _)| **id)).collect(),
+        bmcs: bmcs
+            .put
+            .iter()
+            .map(|(name, ..)| *name)
+            .chain(bmcs.gone.iter().map(|(name, _)| *name))
+            .collect(),
+    };
+    let mut after = Check::new(site, nodes.put.len(), Some(&beside));
+    let mut former = Check::new(site, nodes.put.len(), None);
+    for (_, old, node) in &nodes.put {
+        after.node(node, next);
+        old.iter().for_each(|old| former.node(old, now));
+    }
+    for (_, old, bmc) in &bmcs.put {
+        after.bmc(bmc);
+        old.iter().for_each(|old| former.bmc(old));
+    }
+    for (_, old, assignment) in &assignments.put {
+        after.assignment(&assignment.selector, &assignment.boot, next);
+        old.iter().for_each(|old| former.assignment(&old.selector, &old.boot, now));
+    }
+    if !bmcs.gone.is_empty() {
+        let left = |node: &&std::sync::Arc<Node>| {
+            !beside.nodes.contains(&node.id) && node.bmc.as_ref().is_some_and(|bmc| beside.bmcs.contains(bmc))
+        };
+        next.nodes.values().filter(left).for_each(|node| after.reference(node, next));
+    }
+    let lost = !nodes.gone.is_empty()
+        || !now.groups.difference(&next.groups).gone.is_empty()
+        || !now.profiles.difference(&next.profiles).gone.is_empty();
+    if lost {
+        for assignment in next.assignments.values() {
+            after.assignment(&assignment.selector, &assignment.boot, next);
+            former.assignment(&assignment.selector, &assignment.boot, now);
+        }
+    }
+    let known: BTreeSet<_> = former.problems.into_iter().collect();
+    let mut told = BTreeSet::new();
+    let mut problems = after.problems;
+    problems.extend(images::caused(now, next));
+    problems.retain(|problem| !known.contains(problem) && told.insert(problem.clone()));
+    problems
+}
+
+/// What a change leaves as it is: holders of values beside the things that it touches.
+struct Beside<'a> {
+    before: &'a Snapshot,
+    /// Touched.
+    nodes: HashSet<NodeId>,
+    bmcs: HashSet<&'a BmcName>,
+}
+
+impl<'a> Beside<'a> {
+    fn holder(&self, value: &Unique<'_>) -> Option<Thing<'a>> {
+        let machine = |machine: Machine<'a>| match machine {
+            Machine::Node { node, .. } => Holder::Node(node),
+            Machine::Bmc(bmc) => Holder::Bmc(bmc),
+        };
+        let holder = match value {
+            Unique::Name(name) => self.before.name_holder(name),
+            Unique::Mac(mac) => self.before.by_mac(*mac).map(machine),
+            Unique::Address(address) => self.before.by_address(*address).map(machine),
+            Unique::Xname(xname) => self.before.xname_holder(xname),
+            Unique::Nid(nid) => self.before.by_nid(Nid(*nid)).map(|node| Holder::Node(node)),
+        };
+        match holder? {
+            Holder::Node(node) => (!self.nodes.contains(&node.id)).then_some(Thing::Node(node)),
+            Holder::Bmc(bmc) => (!self.bmcs.contains(&bmc.name)).then_some(Thing::Bmc(bmc)),
+        }
+    }
+}
+
 /// Values that must be unique and that most nodes have: name, xname, nid, MAC, address.
 const UNIQUE_PER_NODE: usize = 5;
 
@@ -78,7 +167,7 @@ enum Unique<'a> {
     Name(&'a str),
     Mac(Mac),
     Address(Ipv4Addr),
-    Xname(Cow<'a, str>),
+    Xname(Cow<'a, Xname>),
     Nid(u32),
 }
 
@@ -101,15 +190,22 @@ struct Check<'a> {
     site: &'a Site,
     problems: Vec<Problem>,
     seen: HashMap<Unique<'a>, Thing<'a>>,
+    /// None: all things are looked at.
+    beside: Option<&'a Beside<'a>>,
 }
 
 impl<'a> Check<'a> {
+    fn new(site: &'a Site, nodes: usize, beside: Option<&'a Beside<'a>>) -> Check<'a> {
+        let seen = HashMap::with_capacity(nodes.saturating_mul(UNIQUE_PER_NODE));
+        Check { site, problems: Vec::new(), seen, beside }
+    }
+
     fn node(&mut self, node: &'a Node, inventory: &Inventory) {
         let thing = Thing::Node(node);
         self.unique(thing, Field::Plain("name"), Unique::Name(node.name.as_str()));
         let xname = match &node.xname {
-            Some(xname) => Cow::Borrowed(xname.as_str()),
-            None => Cow::Owned(node.effective_xname().to_string()),
+            Some(xname) => Cow::Borrowed(xname),
+            None => Cow::Owned(node.effective_xname()),
         };
         self.unique(thing, Field::Plain("xname"), Unique::Xname(xname));
         if let Some(nid) = node.nid {
@@ -121,6 +217,11 @@ impl<'a> Check<'a> {
                 self.address(thing, Field::OfInterface(index, "addresses"), *address);
             }
         }
+        self.reference(node, inventory);
+    }
+
+    fn reference(&mut self, node: &'a Node, inventory: &Inventory) {
+        let thing = Thing::Node(node);
         if let Some(bmc) = node.bmc.as_ref().filter(|bmc| !inventory.bmcs.contains_key(*bmc)) {
             self.report(thing, Field::Plain("bmc"), format!("no BMC is called {bmc}"));
         }
@@ -130,7 +231,7 @@ impl<'a> Check<'a> {
         let thing = Thing::Bmc(bmc);
         self.unique(thing, Field::Plain("name"), Unique::Name(bmc.name.as_str()));
         if let Some(xname) = &bmc.xname {
-            self.unique(thing, Field::Plain("xname"), Unique::Xname(Cow::Borrowed(xname.as_str())));
+            self.unique(thing, Field::Plain("xname"), Unique::Xname(Cow::Borrowed(xname)));
         }
         if let Some(mac) = bmc.mac {
             self.mac(thing, Field::Plain("mac"), mac);
@@ -192,14 +293,16 @@ impl<'a> Check<'a> {
     }
 
     fn unique(&mut self, thing: Thing<'a>, field: Field, value: Unique<'a>) {
-        let text = match self.seen.entry(value) {
-            Entry::Occupied(other) => format!("{} is also used by {}", other.key(), other.get().subject()),
-            Entry::Vacant(free) => {
+        let beside = self.beside.and_then(|beside| beside.holder(&value));
+        let (value, other) = match (beside, self.seen.entry(value)) {
+            (Some(other), Entry::Vacant(free)) => (free.into_key(), other),
+            (_, Entry::Occupied(other)) => (other.key().clone(), *other.get()),
+            (None, Entry::Vacant(free)) => {
                 free.insert(thing);
                 return;
             }
         };
-        self.report(thing, field, text);
+        self.report(thing, field, format!("{value} is also used by {}", other.subject()));
     }
 
     fn report(&mut self, thing: Thing<'_>, field: Field, text: String) {
@@ -230,7 +333,7 @@ impl fmt::Display for Unique<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unique::Name(text) => f.write_str(text),
-            Unique::Xname(text) => f.write_str(text),
+            Unique::Xname(xname) => xname.fmt(f),
             Unique::Mac(mac) => mac.fmt(f),
             Unique::Address(address) => address.fmt(f),
             Unique::Nid(nid) => write!(f, "nid {nid}"),

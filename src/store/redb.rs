@@ -1,7 +1,6 @@
 //! The default backend: one redb file. A commit is one transaction with an fsync; only records that changed
 //! are written.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +12,8 @@ use ::redb::{
     WriteTransaction,
 };
 
+use crate::base::SharedMap;
+use crate::base::shared::Difference;
 use crate::model::profile::AssignmentKey;
 use crate::model::{Assignment, DocumentKey, Inventory, Node, NodeId, Revision};
 use crate::store::record::Record;
@@ -238,33 +239,21 @@ fn rows(
 fn named_map<K: Ord, V: Record>(
     rows: Vec<Vec<u8>>,
     key: impl Fn(&V) -> K,
-) -> Result<BTreeMap<K, Arc<V>>, StoreError> {
+) -> Result<SharedMap<K, Arc<V>>, StoreError> {
     rows.iter().map(|row| V::parse(row).map(|value| (key(&value), Arc::new(value)))).collect()
-}
-
-/// Keys whose value is new or other, and keys that are gone. Shared values are the same by pointer, so an
-/// unchanged record costs one comparison.
-fn difference<'a, K: Ord, V>(
-    old: &'a BTreeMap<K, Arc<V>>,
-    new: &'a BTreeMap<K, Arc<V>>,
-) -> (Vec<(&'a K, &'a Arc<V>)>, Vec<&'a K>) {
-    let same = |key: &K, value: &Arc<V>| old.get(key).is_some_and(|known| Arc::ptr_eq(known, value));
-    let put = new.iter().filter(|(key, value)| !same(key, value)).collect();
-    let gone = old.keys().filter(|key| !new.contains_key(key)).collect();
-    (put, gone)
 }
 
 fn write_nodes(
     transaction: &WriteTransaction,
-    old: &BTreeMap<NodeId, Arc<Node>>,
-    new: &BTreeMap<NodeId, Arc<Node>>,
+    old: &SharedMap<NodeId, Arc<Node>>,
+    new: &SharedMap<NodeId, Arc<Node>>,
 ) -> Result<(), ::redb::Error> {
-    let (put, gone) = difference(old, new);
+    let Difference { put, gone } = old.difference(new);
     let mut table = transaction.open_table(NODES)?;
-    for (id, node) in put {
+    for (id, _, node) in put {
         table.insert(id.0, node.emit().as_slice())?;
     }
-    for id in gone {
+    for (id, _) in gone {
         table.remove(id.0)?;
     }
     Ok(())
@@ -273,16 +262,19 @@ fn write_nodes(
 fn write_named<K: Ord, V: Record>(
     transaction: &WriteTransaction,
     table: Named,
-    old: &BTreeMap<K, Arc<V>>,
-    new: &BTreeMap<K, Arc<V>>,
+    old: &SharedMap<K, Arc<V>>,
+    new: &SharedMap<K, Arc<V>>,
     key: impl Fn(&K) -> String,
 ) -> Result<(), ::redb::Error> {
-    let (put, gone) = difference(old, new);
+    let Difference { put, gone } = old.difference(new);
+    if put.is_empty() && gone.is_empty() {
+        return Ok(());
+    }
     let mut table = transaction.open_table(table)?;
-    for (name, value) in put {
+    for (name, _, value) in put {
         table.insert(key(name).as_str(), value.emit().as_slice())?;
     }
-    for name in gone {
+    for (name, _) in gone {
         table.remove(key(name).as_str())?;
     }
     Ok(())

@@ -92,7 +92,7 @@ impl Head {
         let site = Arc::new(Config::parse(site).unwrap().site);
         let snapshot = Snapshot::compile(loaded.revision, Arc::clone(&site), Arc::new(loaded.inventory));
         let snapshot = Arc::new(SnapshotCell::new(snapshot));
-        let published = publisher::start(Arc::clone(&snapshot), site, store.declared(), &tasks);
+        let published = publisher::start(Arc::clone(&snapshot), store.declared(), &tasks);
         let (dhcp, mut questions) = Handle::pair();
         tasks.spawn("dhcp", async move {
             let mut leases = vec![lease(LEASED, LeaseState::Bound)];

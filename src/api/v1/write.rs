@@ -1,6 +1,6 @@
 //! How every write is carried out and answered: planned and checked, then committed or, in a dry run, reported.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -14,6 +14,7 @@ use crate::api::v1::PREFIX;
 use crate::api::v1::terms::{Terms, revision_tag, tag};
 use crate::api::v1::types::ReportBody;
 use crate::api::v1::work::{Done, Work};
+use crate::base::SharedMap;
 use crate::engine::inventory::report::Differs;
 use crate::model::{Change, Inventory, Selector, Snapshot};
 
@@ -141,7 +142,11 @@ enum Fate {
     None,
 }
 
-fn compared<K: Ord, V: Differs>(before: &BTreeMap<K, Arc<V>>, after: &BTreeMap<K, Arc<V>>, key: &K) -> Fate {
+fn compared<K: Ord, V: Differs>(
+    before: &SharedMap<K, Arc<V>>,
+    after: &SharedMap<K, Arc<V>>,
+    key: &K,
+) -> Fate {
     match (before.get(key), after.get(key)) {
         (None, Some(_)) => Fate::Added,
         (Some(_), None) => Fate::Removed,

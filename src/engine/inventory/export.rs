@@ -68,10 +68,11 @@ impl Writer {
     fn section<'a, T: 'a>(
         &mut self,
         name: &str,
-        items: impl ExactSizeIterator<Item = &'a T>,
+        items: impl Iterator<Item = &'a T>,
         mut write: impl FnMut(&mut Writer, &T),
     ) {
-        let empty = if items.len() == 0 { " []" } else { "" };
+        let mut items = items.peekable();
+        let empty = if items.peek().is_none() { " []" } else { "" };
         let _ = writeln!(self.0, "{name}:{empty}");
         items.for_each(|item| write(self, item));
     }

@@ -103,7 +103,7 @@ fn every_form_declares_the_same_node() {
         assert_eq!(interface.addresses, ["192.0.2.1".parse::<std::net::Ipv4Addr>().unwrap()], "{form}");
         if form != "D" {
             assert!(node.groups.contains("compute"), "{form}");
-            let bmc = &inventory.bmcs[node.bmc.as_ref().unwrap()];
+            let bmc = inventory.bmcs.get(node.bmc.as_ref().unwrap()).unwrap();
             assert_eq!(bmc.address, Some("192.0.2.101".parse().unwrap()), "{form}");
         }
         // Again: nothing changes.

@@ -162,33 +162,24 @@ fn facts(before: &Inventory, after: &Inventory) -> BTreeMap<Fact, Vec<String>> {
 /// so that this costs what was changed, not what there is.
 fn changed(before: &Inventory, after: &Inventory) -> Vec<(Option<Component>, Component)> {
     let mut changed = Vec::new();
-    for (id, node) in &after.nodes {
-        let old = before.nodes.get(id);
-        if old.is_none_or(|old| !Arc::ptr_eq(old, node)) {
-            let new = component::of_node(node);
-            changed.extend(new.map(|new| (old.and_then(|old| component::of_node(old)), new)));
-        }
+    for (_, old, node) in before.nodes.difference(&after.nodes).put {
+        let new = component::of_node(node);
+        changed.extend(new.map(|new| (old.and_then(|old| component::of_node(old)), new)));
     }
-    let bmcs = after
-        .bmcs
-        .iter()
-        .filter(|(name, bmc)| before.bmcs.get(*name).is_none_or(|old| !Arc::ptr_eq(old, bmc)));
-    let mut bmcs = bmcs.peekable();
-    if bmcs.peek().is_some() {
+    let bmcs = before.bmcs.difference(&after.bmcs).put;
+    if !bmcs.is_empty() {
         let (old_names, new_names) = (draft::bmc_xnames(before), draft::bmc_xnames(after));
         let shown = |inventory: &Inventory, names: &HashMap<BmcName, Xname>, name: &BmcName| {
             component::of_bmc(inventory.bmcs.get(name)?, names.get(name)?)
         };
-        changed.extend(bmcs.filter_map(|(name, _)| {
+        changed.extend(bmcs.into_iter().filter_map(|(name, ..)| {
             Some((shown(before, &old_names, name), shown(after, &new_names, name)?))
         }));
     }
-    for document in after.shelf(component::SHELF) {
-        let old = before.document(component::SHELF, &document.key.id);
-        if old.is_none_or(|old| !Arc::ptr_eq(old, document)) {
-            let new = draft::read(document);
-            changed.extend(new.map(|new| (old.and_then(|old| draft::read(old)), new)));
-        }
+    let documents = before.documents.difference(&after.documents).put.into_iter();
+    for (_, old, document) in documents.filter(|(key, ..)| &*key.shelf == component::SHELF) {
+        let new = draft::read(document);
+        changed.extend(new.map(|new| (old.and_then(|old| draft::read(old)), new)));
     }
     changed
 }
