@@ -14,6 +14,7 @@ use crate::engine::cloud_init::calls::{Call, Calls};
 use crate::model::validate::validate;
 use crate::model::{Change, ChangeSet, Inventory, NodeId, Revision, Snapshot, SnapshotCell};
 use crate::store::{Store, StoreError};
+use crate::transport::blobs::Blobs;
 use crate::transport::dhcp::Handle;
 use crate::transport::journal::Journal;
 
@@ -39,6 +40,7 @@ pub struct Context {
     pub calls: PhoneHomes,
     pub about: Arc<About>,
     pub journal: Journal,
+    pub blobs: Blobs,
 }
 
 /// What nodes said when they were done, shared by all clones. Behind a lock and not a task with messages: a
