@@ -13,6 +13,7 @@ use crate::engine::cloud_init::calls::{Call, Calls};
 use crate::model::validate::caused;
 use crate::model::{Change, ChangeSet, Inventory, NodeId, Revision, Snapshot, SnapshotCell};
 use crate::store::{Store, StoreError};
+use crate::transport::blobs::Blobs;
 use crate::transport::dhcp::Handle;
 use crate::transport::journal::Journal;
 
@@ -38,6 +39,7 @@ pub struct Context {
     pub calls: PhoneHomes,
     pub about: Arc<About>,
     pub journal: Journal,
+    pub blobs: Blobs,
 }
 
 /// What nodes said when they were done, shared by all clones. Behind a lock and not a task with messages: a

@@ -2,6 +2,7 @@
 //! is served.
 
 pub(crate) mod door;
+mod images;
 mod networks;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use crate::app::config_file::{At, ConfigProblem, Problems, Section};
 use crate::base::{Cidr, Millis};
 use crate::model::{Role, Site};
+use crate::transport::blobs::Settings;
 use crate::transport::loaders::DIRECTORIES;
 
 /// Everything that is configured.
@@ -31,6 +33,8 @@ pub struct Config {
     pub dns: Dns,
     /// Directory of plain files below `/images`.
     pub images: Option<PathBuf>,
+    /// Bounds of the store of blobs.
+    pub blobs: Settings,
     /// Directories of loaders, later ones before earlier ones. `DATA_DIR/loaders` comes on top.
     pub loaders: Vec<PathBuf>,
     pub auth: Auth,
@@ -144,9 +148,7 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     let forward = dns.list::<Upstream>("forward", problems).unwrap_or_default();
     dns.finish(problems);
     let site = networks::site(root, &http, problems);
-    let mut images = root.section("images", problems);
-    let image_root = images.parsed::<Text>("root", problems).map(|at| PathBuf::from(at.value.0));
-    images.finish(problems);
+    let (image_root, blobs) = images::images(root, problems);
     let mut loaders = root.section("loaders", problems);
     let folders = loaders.list::<Text>("directories", problems);
     loaders.finish(problems);
@@ -165,6 +167,7 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
         tftp: Tftp { listen: tftp_listen, single_port },
         dns: Dns { listen: dns_listen, forward: forward.into_iter().map(|at| at.value.0).collect() },
         images: image_root,
+        blobs,
         loaders: folders.map_or_else(
             || DIRECTORIES.map(PathBuf::from).to_vec(),
             |list| list.into_iter().map(|at| PathBuf::from(at.value.0)).collect(),

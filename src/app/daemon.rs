@@ -21,6 +21,7 @@ use crate::engine::tftp::catalog::VirtualFile;
 use crate::model::validate::validate;
 use crate::model::{Site, Snapshot, SnapshotCell};
 use crate::store::{Store, open_redb};
+use crate::transport::blobs::Blobs;
 use crate::transport::clock::now;
 use crate::transport::dhcp::Dhcp;
 use crate::transport::dns::Dns;
@@ -42,6 +43,9 @@ const STORE_FILE: &str = "muster.redb";
 
 /// The API's socket in the data directory.
 const SOCKET_FILE: &str = "muster.sock";
+
+/// The store of blobs in the data directory.
+const BLOBS_FOLDER: &str = "blobs";
 
 /// Path of the API's socket.
 #[must_use]
@@ -139,6 +143,8 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     let (dhcp, _) = dhcp.start(tasks)?;
     let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
     report_loaders(&loaders);
+    let blobs = open_blobs(config, data_dir).await?;
+    blobs.start(tasks);
     let context = Context {
         snapshot: Arc::clone(&cell),
         published,
@@ -149,6 +155,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         calls: PhoneHomes::default(),
         about: Arc::new(about(config, data_dir, &loaders)),
         journal,
+        blobs,
     };
     let webhooks = Webhooks::start(Manners::default(), tasks);
     smd::notify::start(&context, webhooks, tasks);
@@ -157,6 +164,12 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     dns.start(tasks).context("set another address, or an empty list, in dns.listen")?;
     start_http(config, data_dir, &context, &loaders, &vault, tasks)?;
     Ok(Running { context, loaders })
+}
+
+async fn open_blobs(config: &Config, data_dir: &Path) -> anyhow::Result<Blobs> {
+    let (path, settings) = (data_dir.join(BLOBS_FOLDER), config.blobs);
+    let opened = tokio::task::spawn_blocking(move || Blobs::open(&path, settings)).await?;
+    opened.context("the blobs in the data directory cannot be used")
 }
 
 /// What the status tells of the daemon itself.

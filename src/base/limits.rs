@@ -247,3 +247,34 @@ pub const PAGE_ITEMS_MAX: usize = 100_000;
 
 /// Operations in one batch; with a few hundred octets each they fill its body.
 pub const BATCH_OPERATIONS_MAX: usize = 100_000;
+
+/// Uploads at a time: some people who import images, with room. Each holds its space on the disk.
+pub const UPLOADS_MAX: usize = 64;
+
+/// How long an upload may rest before it is forgotten: over a night, and until somebody comes back.
+pub const UPLOAD_IDLE: Millis = Millis::from_secs(86_400);
+
+/// Ranges in which one upload may come: 2 TB in pieces of 8 MiB. Each costs 24 octets in its log.
+pub const UPLOAD_PIECES_MAX: usize = 262_144;
+
+/// How long the body of an upload may bring nothing; then what came is kept and the client goes on anew.
+pub const UPLOAD_SILENCE: Millis = Millis::from_secs(60);
+
+/// Pieces of a body that wait for the disk: with some 16 to 64 KiB each they stay below a MiB for each upload.
+pub const UPLOAD_QUEUE_PIECES: usize = 16;
+
+/// Ranges that one answer names as missing; when these are sent, the next answer names more.
+pub const MISSING_RANGES_MAX: usize = 1000;
+
+/// Largest blob: larger than any root image, small enough that no sum of sizes overflows.
+pub const BLOB_BYTES_MAX: u64 = 1 << 44;
+
+/// Chunks that one upload may declare: 128 GiB of average ones. A larger file is sent without.
+pub const UPLOAD_CHUNKS_MAX: usize = 524_288;
+
+/// A list of chunks beside a blob: that of the largest blob in average chunks would take 2.4 GB, and nobody
+/// has one; that of 400 GiB fits.
+pub const CHUNK_LIST_BYTES_MAX: u64 = 64 << 20;
+
+/// How often a blob is checked in the background.
+pub const SCRUB_SPAN: Millis = Millis::from_secs(7 * 86_400);

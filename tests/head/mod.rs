@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use axum::Router;
@@ -18,6 +19,7 @@ use muster::app::{journalist, publisher};
 use muster::base::{Mac, Timestamp};
 use muster::model::{Firmware, Lease, LeaseKey, LeaseState, Sighting, Snapshot, SnapshotCell};
 use muster::store::{Store, memory};
+use muster::transport::blobs::{Blobs, Reserve, Settings};
 use muster::transport::clock::now;
 use muster::transport::dhcp::Handle;
 use muster::transport::dhcp::handle::{Command, Rogue};
@@ -37,6 +39,8 @@ pub struct Head {
     prefix: &'static str,
     pub context: Context,
     _tasks: Tasks,
+    /// Where the blobs lie.
+    pub folder: Arc<tempfile::TempDir>,
 }
 
 /// What came back.
@@ -87,6 +91,11 @@ impl Head {
     }
 
     pub fn start(site: &str) -> Head {
+        Head::on(Arc::new(tempfile::tempdir().unwrap()), site)
+    }
+
+    /// A head whose blobs lie here: those of a head before, as after a restart.
+    pub fn on(folder: Arc<tempfile::TempDir>, site: &str) -> Head {
         let tasks = Tasks::new();
         let (store, loaded) = Store::open(memory()).unwrap();
         let site = Arc::new(Config::parse(site).unwrap().site);
@@ -102,12 +111,13 @@ impl Head {
         });
         let journal = Journal::new(now());
         journalist::start(Arc::clone(&snapshot), published.clone(), journal.clone(), &tasks);
+        let blobs = Blobs::open(folder.path(), settings()).unwrap();
         let (turn, about, calls) = (Turn::default(), Arc::default(), PhoneHomes::default());
         let context =
-            Context { snapshot, published, store, dhcp, started: now(), turn, calls, about, journal };
+            Context { snapshot, published, store, dhcp, started: now(), turn, calls, about, journal, blobs };
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
         let router = routes::router(&Parts { context: context.clone(), loaders, images: None });
-        Head { router, prefix: "", context, _tasks: tasks }
+        Head { router, prefix: "", context, _tasks: tasks, folder }
     }
 
     /// Asks as somebody at this address, who reached the head at 192.0.2.254:8081.
@@ -183,6 +193,11 @@ impl Head {
             assert_eq!(self.json("POST", "/nodes", node).await.status, StatusCode::CREATED);
         }
     }
+}
+
+/// Bounds that do not depend on how full the disk is on which tests run.
+fn settings() -> Settings {
+    Settings { quota: NonZeroU64::new(1 << 30), reserve: Reserve::Bytes(0), scrub: None }
 }
 
 pub fn mac(index: u32) -> String {

@@ -10,6 +10,7 @@ use crate::api::v1::router;
 use crate::base::Timestamp;
 use crate::model::{Revision, SnapshotCell};
 use crate::store::{Store, memory};
+use crate::transport::blobs::{Blobs, Settings};
 use crate::transport::dhcp::Handle;
 use crate::transport::journal::Journal;
 
@@ -31,6 +32,7 @@ async fn every_operation_is_routed_and_every_schema_exists() {
     let (store, _) = Store::open(memory()).unwrap();
     let (_, published) = tokio::sync::watch::channel(Revision(0));
     let journal = Journal::new(Timestamp(0));
+    let folder = tempfile::tempdir().unwrap();
     let context = Context {
         snapshot: Arc::new(SnapshotCell::default()),
         published,
@@ -41,6 +43,7 @@ async fn every_operation_is_routed_and_every_schema_exists() {
         calls: PhoneHomes::default(),
         about: Arc::default(),
         journal: journal.clone(),
+        blobs: Blobs::open(folder.path(), Settings::default()).unwrap(),
     };
     let router = router(context);
     for operation in OPERATIONS {
@@ -49,6 +52,8 @@ async fn every_operation_is_routed_and_every_schema_exists() {
             .path
             .replace("{name}", "a")
             .replace("{address}", "192.0.2.1")
+            .replace("{digest}", "a")
+            .replace("{id}", "a")
             .replace("{mac}", "00:00:5e:00:53:01");
         let request = Request::builder().method(method).uri(&path).body(Body::from("{")).unwrap();
         if operation.path == "/events" {

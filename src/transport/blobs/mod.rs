@@ -1,0 +1,426 @@
+//! Blobs: immutable files named by their SHA-256, on disk below `DATA_DIR/blobs`.
+//!
+//! ```text
+//! sha256/ab/abcd…   the blob, mode 0444      chunks/ab/abcd…   its content-defined chunks
+//! corrupt/abcd…     set aside by a check     tmp/              what is not whole yet, and uploads
+//! ```
+//!
+//! A blob appears by one rename of a file that was synced, so at any instant it is whole or not there. The time
+//! of change of the list in `chunks` says when the blob was checked last: there is no other book to keep.
+//!
+//! Everything here waits for the disk but `info` and `list`; async code calls it by `blocking`.
+
+pub mod chunks;
+mod copy;
+mod error;
+mod folder;
+mod ranges;
+mod record;
+mod scrub;
+mod upload;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::sys::stat::{Mode, fchmod};
+use tokio_util::sync::CancellationToken;
+
+use crate::base::limits::CHUNK_LIST_BYTES_MAX;
+use crate::base::{Digest, Timestamp, Uuid};
+use crate::transport::blobs::chunks::{Chunk, Digester, encode};
+use crate::transport::blobs::folder::Folder;
+use crate::transport::blobs::upload::Upload;
+use crate::transport::clock::now;
+use crate::transport::http::{OpenError, OpenedFile};
+
+pub use error::BlobError;
+pub use scrub::{Progress, Verdict};
+pub use upload::{Begun, Completed, UploadInfo, UploadState};
+
+/// One read of what is taken in, and how far a local ingest goes before it asks again for room.
+const READ_BYTES: usize = 1 << 20;
+const ROOM_STRIDE: u64 = 64 << 20;
+
+/// What is kept free of the disk, for the store, leases and logs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reserve {
+    Bytes(u64),
+    /// Of the whole disk.
+    Percent(u8),
+}
+
+/// What is configured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Bytes of all blobs and uploads; none: what the disk has.
+    pub quota: Option<NonZeroU64>,
+    pub reserve: Reserve,
+    /// Bytes per second of the check in the background; none: it does not run.
+    pub scrub: Option<NonZeroU64>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { quota: None, reserve: Reserve::Percent(5), scrub: NonZeroU64::new(50_000_000) }
+    }
+}
+
+/// What is known of a blob.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlobInfo {
+    pub digest: Digest,
+    pub size: u64,
+    /// When it was made.
+    pub stored: Timestamp,
+    /// When its content was last held against its name.
+    pub checked: Timestamp,
+    /// A check found other content: it is set aside, not served, and replaced by the next upload.
+    pub corrupt: bool,
+}
+
+/// How much is stored, and how much may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Usage {
+    pub blobs: usize,
+    pub bytes: u64,
+    pub corrupt: usize,
+    pub uploads: usize,
+    /// Bytes that uploads hold or will.
+    pub upload_bytes: u64,
+    pub quota: Option<NonZeroU64>,
+    /// Free bytes of the disk, of which `reserve` are not for blobs.
+    pub free: u64,
+    pub reserve: u64,
+}
+
+/// The store of blobs. Clones share it.
+#[derive(Clone)]
+pub struct Blobs(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    blobs: Folder,
+    lists: Folder,
+    corrupt: Folder,
+    tmp: Folder,
+    /// Behind a lock that is held for look-ups only, never over a wait for the disk: boots read it.
+    index: Mutex<Index>,
+    /// Held while a blob comes or goes, so that disk and index say the same.
+    turn: Mutex<()>,
+    /// Held while room is promised to an upload.
+    admission: Mutex<()>,
+    progress: Mutex<Progress>,
+    stop: CancellationToken,
+}
+
+#[derive(Default)]
+struct Index {
+    blobs: BTreeMap<Digest, BlobInfo>,
+    uploads: HashMap<Uuid, Arc<Upload>>,
+}
+
+/// Runs what waits for the disk where waiting is allowed.
+///
+/// # Errors
+/// Those of `work`; that the runtime stops.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
+) -> Result<T, BlobError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(BlobError::Stopping))
+}
+
+impl Blobs {
+    /// Opens the store, made if it is not there. Nothing is hashed. Blocks.
+    ///
+    /// # Errors
+    /// The directory cannot be used.
+    pub fn open(path: &Path, settings: Settings) -> std::io::Result<Blobs> {
+        let root = Folder::root(path)?;
+        let inner = Inner {
+            settings,
+            blobs: root.make("sha256")?,
+            lists: root.make("chunks")?,
+            corrupt: root.make("corrupt")?,
+            tmp: root.make("tmp")?,
+            index: Mutex::default(),
+            turn: Mutex::default(),
+            admission: Mutex::default(),
+            progress: Mutex::default(),
+            stop: CancellationToken::new(),
+        };
+        let blobs = Blobs(Arc::new(inner));
+        blobs.find_blobs()?;
+        blobs.find_uploads()?;
+        Ok(blobs)
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.0.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Builds the index from names and sizes.
+    fn find_blobs(&self) -> std::io::Result<()> {
+        let mut found = BTreeMap::new();
+        for name in self.0.corrupt.names()? {
+            if let (Ok(digest), Some((size, at))) = (name.parse::<Digest>(), self.0.corrupt.facts(&name)?) {
+                let stored = Timestamp(at);
+                let info = BlobInfo { digest, size, stored, checked: stored, corrupt: true };
+                found.insert(digest, info);
+            }
+        }
+        for prefix in self.0.blobs.names()? {
+            // What we did not make is left where it is, and never served.
+            let Ok(folder) = self.0.blobs.sub(&prefix) else { continue };
+            let lists = self.0.lists.sub(&prefix).ok();
+            for name in folder.names()? {
+                let Some(digest) = name.parse::<Digest>().ok().filter(|digest| digest.hex() == name) else {
+                    continue;
+                };
+                let Some((size, at)) = folder.facts(&name)?.filter(|_| name.starts_with(&prefix)) else {
+                    continue;
+                };
+                let checked = lists.as_ref().and_then(|lists| lists.facts(&name).ok().flatten());
+                let checked = Timestamp(checked.map_or(0, |(_, at)| at));
+                let info = BlobInfo { digest, size, stored: Timestamp(at), checked, corrupt: false };
+                found.insert(digest, info);
+            }
+        }
+        self.index().blobs = found;
+        Ok(())
+    }
+
+    /// What is known of a blob, a corrupt one too.
+    #[must_use]
+    pub fn info(&self, digest: &Digest) -> Option<BlobInfo> {
+        self.index().blobs.get(digest).copied()
+    }
+
+    /// True if the blob is whole as far as is known.
+    #[must_use]
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.info(digest).is_some_and(|info| !info.corrupt)
+    }
+
+    /// Every blob in the order of digests, corrupt ones too.
+    #[must_use]
+    pub fn list(&self) -> Vec<BlobInfo> {
+        self.index().blobs.values().copied().collect()
+    }
+
+    /// Opens a blob. What was opened can be read to its end, even if it is removed meanwhile.
+    ///
+    /// # Errors
+    /// It is not there, is corrupt, or cannot be read.
+    pub fn file(&self, digest: &Digest) -> Result<OpenedFile, OpenError> {
+        let info = self.info(digest).filter(|info| !info.corrupt).ok_or(OpenError::NotFound)?;
+        let file = self.raw(digest).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => OpenError::NotFound,
+            _ => OpenError::Io(error),
+        })?;
+        let opened = OpenedFile::named(file, &digest.hex())?;
+        if opened.size == info.size {
+            return Ok(opened);
+        }
+        tracing::error!(%digest, size = opened.size, expected = info.size, "a blob has another size");
+        Err(OpenError::NotFound)
+    }
+
+    fn raw(&self, digest: &Digest) -> std::io::Result<File> {
+        let hex = digest.hex();
+        self.0.blobs.sub(&hex[..2])?.open(&hex)
+    }
+
+    /// The chunks of a blob as they were noted; empty if they were not.
+    fn chunks_of(&self, digest: &Digest) -> Vec<Chunk> {
+        let hex = digest.hex();
+        let mut octets = Vec::new();
+        let read = self
+            .0
+            .lists
+            .sub(&hex[..2])
+            .and_then(|folder| folder.open(&hex))
+            .and_then(|file| file.take(CHUNK_LIST_BYTES_MAX).read_to_end(&mut octets));
+        if read.is_ok() { chunks::decode(&octets) } else { Vec::new() }
+    }
+
+    /// How much is stored, and how much may be.
+    ///
+    /// # Errors
+    /// The file system does not say.
+    pub fn usage(&self) -> Result<Usage, BlobError> {
+        let (free, total) = self.0.tmp.room()?;
+        let reserve = match self.0.settings.reserve {
+            Reserve::Bytes(bytes) => bytes,
+            Reserve::Percent(percent) => total / 100 * u64::from(percent),
+        };
+        let index = self.index();
+        Ok(Usage {
+            blobs: index.blobs.len(),
+            bytes: index.blobs.values().map(|info| info.size).sum(),
+            corrupt: index.blobs.values().filter(|info| info.corrupt).count(),
+            uploads: index.uploads.values().filter(|upload| upload.is_alive()).count(),
+            upload_bytes: index
+                .uploads
+                .values()
+                .filter(|upload| upload.is_alive())
+                .map(|upload| upload.size)
+                .sum(),
+            quota: self.0.settings.quota,
+            free,
+            reserve,
+        })
+    }
+
+    /// Refuses what would go beyond the quota or into the reserve.
+    fn room_for(&self, needed: u64) -> Result<(), BlobError> {
+        let usage = self.usage()?;
+        if let Some(quota) = usage.quota.map(NonZeroU64::get) {
+            let free = quota.saturating_sub(usage.bytes.saturating_add(usage.upload_bytes));
+            if needed > free {
+                return Err(BlobError::Quota { needed, free, quota });
+            }
+        }
+        let free = usage.free.saturating_sub(usage.reserve);
+        if needed > free {
+            return Err(BlobError::Disk { needed, free, reserve: usage.reserve });
+        }
+        Ok(())
+    }
+
+    /// Takes in what can be read. With `declared`, its digest and size must be these. Blocks.
+    ///
+    /// # Errors
+    /// There is no room, the source breaks off, or it is not what was declared. Nothing is kept then.
+    pub fn ingest(
+        &self,
+        source: &mut dyn Read,
+        declared: Option<(Digest, u64)>,
+    ) -> Result<BlobInfo, BlobError> {
+        self.room_for(declared.map_or(0, |(_, size)| size))?;
+        let temp = format!("ingest-{}", fresh()?);
+        let file = self.0.tmp.create(&temp)?;
+        let done = self.ingest_into(&file, &temp, source, declared);
+        if done.is_err() {
+            // What is left behind is removed at the next start.
+            let _ = self.0.tmp.remove(&temp);
+        }
+        done
+    }
+
+    fn ingest_into(
+        &self,
+        mut file: &File,
+        temp: &str,
+        source: &mut dyn Read,
+        declared: Option<(Digest, u64)>,
+    ) -> Result<BlobInfo, BlobError> {
+        let (mut digester, mut size, mut asked) = (Digester::default(), 0_u64, 0_u64);
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let length = match source.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            };
+            size += u64::try_from(length).unwrap_or(u64::MAX);
+            if let Some((_, declared)) = declared.filter(|(_, declared)| size > *declared) {
+                return Err(BlobError::OtherSize { declared, found: size });
+            }
+            if declared.is_none() && size > asked {
+                self.room_for(ROOM_STRIDE)?;
+                asked += ROOM_STRIDE;
+            }
+            digester.feed(&buffer[..length]);
+            file.write_all(&buffer[..length])?;
+        }
+        let (found, chunks) = digester.finish();
+        match declared {
+            Some((_, declared)) if declared != size => Err(BlobError::OtherSize { declared, found: size }),
+            Some((declared, _)) if declared != found => Err(BlobError::OtherContent { declared, found }),
+            _ => self.commit(file, temp, found, &chunks),
+        }
+    }
+
+    /// Makes a file in `tmp`, whose content was held against its name, a blob.
+    fn commit(
+        &self,
+        file: &File,
+        temp: &str,
+        digest: Digest,
+        chunks: &[Chunk],
+    ) -> Result<BlobInfo, BlobError> {
+        fchmod(file, Mode::from_bits_truncate(0o444))?;
+        file.sync_all()?;
+        let (size, stored) = (file.metadata()?.len(), now());
+        let info = BlobInfo { digest, size, stored, checked: stored, corrupt: false };
+        let hex = digest.hex();
+        let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another client was faster: its file may have readers already.
+        if let Some(info) = self.info(&digest).filter(|info| !info.corrupt) {
+            self.0.tmp.remove(temp)?;
+            return Ok(info);
+        }
+        self.note_chunks(&hex, chunks)?;
+        let folder = self.0.blobs.make(&hex[..2])?;
+        self.0.tmp.hand(temp, &folder, &hex)?;
+        folder.sync()?;
+        self.0.corrupt.remove(&hex)?;
+        self.index().blobs.insert(digest, info);
+        Ok(info)
+    }
+
+    /// Notes the chunks of a blob, and that it was checked now.
+    fn note_chunks(&self, hex: &str, chunks: &[Chunk]) -> Result<(), BlobError> {
+        let temp = format!("ingest-{}", fresh()?);
+        let folder = self.0.lists.make(&hex[..2])?;
+        let mut list = self.0.tmp.create(&temp)?;
+        list.write_all(&encode(chunks))?;
+        list.sync_all()?;
+        self.0.tmp.hand(&temp, &folder, hex)?;
+        Ok(folder.sync()?)
+    }
+
+    /// Removes blobs, corrupt ones too, but for those that are being uploaded. What has one open reads on.
+    /// Answers what was removed. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses; those before are gone.
+    pub fn remove(&self, digests: &[Digest]) -> Result<Vec<BlobInfo>, BlobError> {
+        let mut removed = Vec::new();
+        for digest in digests {
+            let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let info = {
+                let mut index = self.index();
+                if index.uploads.values().any(|upload| upload.digest == *digest && upload.is_alive()) {
+                    continue;
+                }
+                let Some(info) = index.blobs.remove(digest) else { continue };
+                info
+            };
+            let hex = digest.hex();
+            // The blob first: a list without a blob is harmless, and goes with it the next time.
+            if let Ok(folder) = self.0.blobs.sub(&hex[..2]) {
+                folder.remove(&hex)?;
+                folder.sync()?;
+            }
+            self.0.corrupt.remove(&hex)?;
+            if let Ok(folder) = self.0.lists.sub(&hex[..2]) {
+                folder.remove(&hex)?;
+            }
+            removed.push(info);
+        }
+        Ok(removed)
+    }
+}
+
+/// A name that nothing has yet.
+fn fresh() -> Result<Uuid, BlobError> {
+    let mut octets = [0; 16];
+    getrandom::fill(&mut octets).map_err(|error| BlobError::Io(std::io::Error::other(error)))?;
+    Ok(Uuid::version_4(octets))
+}
