@@ -38,7 +38,10 @@ pub(crate) fn find(registry: &str, options: &Options) -> anyhow::Result<Registry
         let password = options.password()?.context("--username wants --password-stdin")?;
         return Ok(RegistryAuth::Basic(username.clone(), password));
     }
-    for path in places() {
+    if let Some(path) = &options.logins {
+        ensure!(path.is_file(), "cannot read {}", path.display());
+    }
+    for path in options.logins.clone().map_or_else(places, |path| vec![path]) {
         if let Some(auth) = read(&path, registry)? {
             return Ok(auth);
         }

@@ -72,6 +72,9 @@ pub(crate) struct Options {
     /// Registry: read the password from standard input
     #[arg(long, requires = "username")]
     pub(crate) password_stdin: bool,
+    /// Registry: the file of logins, in place of the places where docker and podman keep them
+    #[arg(long, value_name = "FILE", conflicts_with = "username")]
+    pub(crate) logins: Option<PathBuf>,
     /// What the image may unpack to, in GiB
     #[arg(long, value_name = "GIB", default_value = "64", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_unpacked: Option<u64>,

@@ -17,10 +17,11 @@ use oci_client::{Client, Reference};
 use tokio::runtime::Runtime;
 
 use crate::base::Digest;
-use crate::base::limits::{DOWNLOAD_ATTEMPTS_MAX, OCI_DOCUMENT_BYTES_MAX};
+use crate::base::limits::OCI_DOCUMENT_BYTES_MAX;
 use crate::cli::image::source::blob::{Blob, check};
 use crate::cli::image::source::oci::{DOCUMENTS, Document, Store, resolve};
 use crate::cli::image::source::scratch::Scratch;
+use crate::cli::image::source::url::Trouble;
 use crate::cli::image::source::{Options, Prepared, login, rootfs, url};
 use crate::cli::progress::Steps;
 
@@ -87,7 +88,7 @@ fn client(options: &Options) -> anyhow::Result<Client> {
 
 impl Registry<'_> {
     fn wait<T>(&self, work: impl Future<Output = Result<T, OciDistributionError>>) -> anyhow::Result<T> {
-        self.runtime.block_on(work).map_err(|error| reason(&error))
+        self.runtime.block_on(work).map_err(|error| self.reason(&error))
     }
 
     /// TODO(correctness): the library reads a manifest of any length into memory; a hostile registry could fill it.
@@ -104,10 +105,10 @@ impl Registry<'_> {
     }
 
     /// One try; what came stands in the file, whatever happens.
-    async fn pull(&self, descriptor: &OciDescriptor, file: &mut File, size: u64) -> anyhow::Result<()> {
+    async fn pull(&self, descriptor: &OciDescriptor, file: &mut File, size: u64) -> Result<(), Trouble> {
         let from = file.stream_position()?;
         let answer = self.client.pull_blob_stream_partial(&self.reference, descriptor, from, None).await;
-        let mut stream = match answer.map_err(|error| reason(&error))? {
+        let mut stream = match answer.map_err(|error| self.trouble(&error, from == 0))? {
             BlobResponse::Partial(stream) => stream,
             BlobResponse::Full(stream) => {
                 file.set_len(0)?;
@@ -117,14 +118,49 @@ impl Registry<'_> {
         };
         let mut position = file.stream_position()?;
         while let Some(chunk) = stream.next().await {
-            let chunk = chunk?;
-            position += u64::try_from(chunk.len())?;
-            ensure!(position <= size, "it has more octets than the {size} that were promised");
+            // Once all is there, the library's only complaint is the digest.
+            let trouble = if position == size { Trouble::Final } else { Trouble::Passing };
+            let chunk = chunk.map_err(|error| trouble(error.into()))?;
+            position += url::octets(chunk.len());
+            if position > size {
+                let text = format!("it has more octets than the {size} that were promised");
+                return Err(Trouble::Final(anyhow!(text)));
+            }
             file.write_all(&chunk)?;
             self.steps.on(format!("fetching {} of {} MB", position / 1_000_000, size / 1_000_000));
         }
-        ensure!(position == size, "it ended after {position} of {size} octets");
+        if position < size {
+            return Err(Trouble::Passing(anyhow!("it ended after {position} of {size} octets")));
+        }
         Ok(())
+    }
+
+    fn trouble(&self, error: &OciDistributionError, first: bool) -> Trouble {
+        match error {
+            OciDistributionError::RequestError(error) => url::trouble(error, first),
+            OciDistributionError::ServerError { code, .. } => url::refusal(*code, self.reason(error)),
+            other => Trouble::Final(self.reason(other)),
+        }
+    }
+
+    /// What went wrong, in words of ours where the library's would not help.
+    fn reason(&self, error: &OciDistributionError) -> anyhow::Error {
+        match error {
+            OciDistributionError::UnauthorizedError { .. } if self.auth == RegistryAuth::Anonymous => {
+                anyhow!("the registry wants a login (--username and --password-stdin, or docker login)")
+            }
+            OciDistributionError::UnauthorizedError { .. }
+            | OciDistributionError::AuthenticationFailure(_) => {
+                anyhow!("the registry does not accept this login")
+            }
+            OciDistributionError::RequestError(error) => anyhow!(url::reason(error)),
+            OciDistributionError::RegistryError { envelope, .. } => {
+                let said = envelope.errors.iter().map(|error| format!("{:?} {}", error.code, error.message));
+                anyhow!("the registry says: {}", said.collect::<Vec<_>>().join("; "))
+            }
+            OciDistributionError::ServerError { code, .. } => anyhow!("the registry answers {code}"),
+            other => anyhow!("{other}"),
+        }
     }
 }
 
@@ -146,41 +182,10 @@ impl Store for Registry<'_> {
             size: i64::try_from(size)?,
             ..OciDescriptor::default()
         };
-        let work = async {
-            for attempt in 1.. {
-                let before = file.stream_position()?;
-                match self.pull(&descriptor, &mut file, size).await {
-                    Ok(()) => return Ok(()),
-                    // What made no progress will make none, or the registry says no.
-                    Err(error) if attempt >= DOWNLOAD_ATTEMPTS_MAX || file.stream_position()? <= before => {
-                        return Err(error);
-                    }
-                    Err(_) => tokio::time::sleep(url::PAUSE * attempt).await,
-                }
-            }
-            Ok(())
-        };
+        let work = url::persist(async || self.pull(&descriptor, &mut file, size).await);
         self.runtime.block_on(work).with_context(|| label.clone())?;
         let blob = Blob { label, digest: Some(digest), ..Blob::of(&path)? };
         ensure!(blob.size == size, "{} has {} octets, expected {size}", blob.label, blob.size);
         Ok(blob)
-    }
-}
-
-/// What went wrong in words of ours where the library's would not help.
-fn reason(error: &OciDistributionError) -> anyhow::Error {
-    match error {
-        OciDistributionError::UnauthorizedError { .. } => {
-            anyhow!("the registry wants a login (--username and --password-stdin, or docker login)")
-        }
-        OciDistributionError::AuthenticationFailure(_) => anyhow!("the registry does not accept this login"),
-        OciDistributionError::RequestError(error) => anyhow!(url::reason(error)),
-        OciDistributionError::RegistryError { envelope, .. } => {
-            let said: Vec<String> =
-                envelope.errors.iter().map(|error| format!("{:?} {}", error.code, error.message)).collect();
-            anyhow!("the registry says: {}", said.join("; "))
-        }
-        OciDistributionError::ServerError { code, .. } => anyhow!("the registry answers {code}"),
-        other => anyhow!("{other}"),
     }
 }

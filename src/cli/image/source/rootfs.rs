@@ -61,7 +61,7 @@ pub(crate) fn make_from(
         image.origin
     );
     let boot = Boot::find(tree, options).with_context(|| image.origin.clone())?;
-    let Layers { layers, created, arch, labels, cmdline, origin } = image;
+    let Layers { layers, created: _, arch, labels, cmdline, origin } = image;
     let mut taps = BTreeMap::new();
     let mut prepared = Prepared { arch, labels, cmdline, origin, ..Prepared::default() };
     prepared.kernel = Some(match boot.kernel {
@@ -76,7 +76,7 @@ pub(crate) fn make_from(
             .map(|spec| fetched(spec, options, scratch, steps))
             .collect::<anyhow::Result<_>>()?,
     };
-    let mut squash = Squash::start(options.format, created, scratch)?;
+    let mut squash = Squash::start(options.format, tree.newest, tree.mode(), scratch)?;
     let written = emit(&layers, tree, &mut taps, options.unpacked_max(), (&mut squash, steps));
     steps.on("packing the root image");
     prepared.root = Some(squash.finish(written)?);

@@ -18,9 +18,9 @@ impl Scratch {
         Scratch { folder: folder.to_owned(), made: RefCell::new(Vec::new()) }
     }
 
-    /// A new, empty file. `name` is ours, never a stranger's; a number keeps names apart.
+    /// A new, empty file. `name` is ours, never a stranger's; dice keep names apart.
     pub(crate) fn create(&self, name: &str) -> anyhow::Result<(File, PathBuf)> {
-        let path = self.folder.join(format!("{}-{name}", self.made.borrow().len()));
+        let path = self.folder.join(format!("{:016x}-{name}", fastrand::u64(..)));
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path);
         let file = file.with_context(|| format!("cannot create {}", path.display()))?;

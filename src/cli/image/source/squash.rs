@@ -35,11 +35,15 @@ pub(crate) struct Squash {
 }
 
 impl Squash {
-    /// `time`: when the file system is said to be made, in seconds since 1970.
+    /// `time`: when the file system is said to be made, in seconds since 1970; not before the newest of its files,
+    /// which would be made older. `mode`: of its topmost folder.
+    ///
+    /// In archives sqfstar 4.5 passes over the root's own entry and makes it 0777 of the present moment. Its mode
+    /// can be set, its time (`-root-time`) cannot: only SOURCE_DATE_EPOCH reaches it. It belongs to root always.
     ///
     /// # Errors
     /// The tool is not installed, or too old.
-    pub(crate) fn start(format: Format, time: u64, scratch: &Scratch) -> anyhow::Result<Squash> {
+    pub(crate) fn start(format: Format, time: u64, mode: u32, scratch: &Scratch) -> anyhow::Result<Squash> {
         let time = time.min(u64::from(u32::MAX)).to_string();
         let (_, image) = scratch.create("root")?;
         let (complaints, _) = scratch.create("complaints")?;
@@ -47,18 +51,19 @@ impl Squash {
             Format::Squashfs => {
                 let mut command = Command::new("sqfstar");
                 command.args(["-quiet", "-no-progress", "-exit-on-error", "-force", "-comp", "zstd"]);
-                command.args(["-mkfs-time", &time]).arg(&image);
+                command.args(["-root-mode", &format!("{mode:o}")]).env("SOURCE_DATE_EPOCH", &time);
+                command.arg(&image);
                 ("sqfstar", command)
             }
             Format::Erofs => {
                 check_erofs()?;
                 let mut command = Command::new("mkfs.erofs");
+                command.env_remove("SOURCE_DATE_EPOCH");
                 command.args(["--quiet", "--tar=f", "-T", &time, "-zlz4hc"]).arg(&image).arg("/dev/stdin");
                 ("mkfs.erofs", command)
             }
         };
-        // sqfstar refuses to have the time from two places.
-        command.env_remove("SOURCE_DATE_EPOCH").env("LC_ALL", "C");
+        command.env("LC_ALL", "C");
         command.stdin(Stdio::piped()).stdout(complaints.try_clone()?).stderr(complaints.try_clone()?);
         let mut child = command.spawn().with_context(|| match format {
             Format::Squashfs => "cannot run sqfstar: install squashfs-tools, 4.5 or later",

@@ -30,10 +30,7 @@ pub(crate) fn open(
     if let Some(names) = artefacts(&tree) {
         return pick(&names, &layers[0], origin, options, scratch);
     }
-    let (folders, _) = tree.all();
-    // Nothing says when it was made; the root's own time is the same in every copy.
-    let created = folders.first().map_or(0, |(_, meta)| meta.mtime);
-    let image = Layers { layers, created, origin, ..Layers::default() };
+    let image = Layers { layers, origin, ..Layers::default() };
     make_from(&tree, image, options, scratch, steps)
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct Tree {
     root: Node,
     /// Of folders that no layer describes.
     mtime: u64,
+    /// The newest time in it, at least that.
+    pub(crate) newest: u64,
     /// Entries with attributes that a root image cannot hold, and the first of them.
     pub(crate) left_out: Option<(u64, String)>,
 }
@@ -58,7 +60,7 @@ pub(crate) type Leaves = Vec<(Source, Vec<u8>)>;
 
 impl Tree {
     pub(crate) fn new(mtime: u64) -> Tree {
-        Tree { root: folder(0, mtime), mtime, left_out: None }
+        Tree { root: folder(0, mtime), mtime, newest: mtime, left_out: None }
     }
 
     /// Lays one entry of a layer upon the tree. Layers come in order, entries in their layer's.
@@ -71,6 +73,7 @@ impl Tree {
         if name.starts_with(WHITEOUT) {
             return self.hide(layer, parent, name);
         }
+        self.newest = self.newest.max(meta.mtime);
         if left_out {
             let first = || String::from_utf8_lossy(&path).into_owned();
             self.left_out.get_or_insert_with(|| (0, first())).0 += 1;
@@ -202,6 +205,15 @@ impl Tree {
 
     pub(crate) fn is_folder(&self, path: &[u8]) -> bool {
         self.resolve(path).is_some_and(|(_, node)| node.below().is_some())
+    }
+
+    /// Permissions of the root itself.
+    pub(crate) fn mode(&self) -> u32 {
+        match &self.root.what {
+            What::Folder { meta, .. } => meta.mode,
+            // Nothing is laid at the root but folders.
+            What::Leaf { .. } => 0o755,
+        }
     }
 
     /// Everything that shows.

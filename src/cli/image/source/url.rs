@@ -6,7 +6,7 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
 
@@ -20,7 +20,7 @@ use crate::cli::progress::Steps;
 pub(crate) const USER_AGENT: &str = concat!("muster/", env!("CARGO_PKG_VERSION"));
 
 /// Between two tries, times their number.
-pub(crate) const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(500);
 
 const CONNECT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(60);
@@ -57,7 +57,7 @@ pub(crate) fn fetch(
     let mut download =
         Download { client: client(options)?, url, file, steps, validator: None, max: options.unpacked_max() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(download.run()).with_context(|| shown.clone())?;
+    runtime.block_on(persist(async || download.attempt().await)).with_context(|| shown.clone())?;
     // Read back from disk: what counts is what is there.
     let mut blob = Blob { label: shown.clone(), ..Blob::of(&path)? };
     blob.digest = expected;
@@ -102,56 +102,93 @@ struct Download<'a> {
 }
 
 impl Download<'_> {
-    async fn run(&mut self) -> anyhow::Result<()> {
-        for attempt in 1.. {
-            let before = self.file.stream_position()?;
-            match self.attempt().await {
-                Ok(()) => return Ok(()),
-                Err(error) if attempt >= DOWNLOAD_ATTEMPTS_MAX || self.file.stream_position()? <= before => {
-                    return Err(error);
-                }
-                Err(_) => tokio::time::sleep(PAUSE * attempt).await,
-            }
-        }
-        Ok(())
-    }
-
-    async fn attempt(&mut self) -> anyhow::Result<()> {
+    async fn attempt(&mut self) -> Result<(), Trouble> {
         let from = self.file.stream_position()?;
         let mut request = self.client.get(self.url.clone());
         // Without a validator the rest might be of another file.
         if let Some(validator) = self.validator.as_ref().filter(|_| from > 0) {
             request = request.header(RANGE, format!("bytes={from}-")).header(IF_RANGE, validator);
         }
-        let mut response = request.send().await.map_err(|error| anyhow!(reason(&error)))?;
+        let mut response = request.send().await.map_err(|error| trouble(&error, from == 0))?;
         let mut position = match response.status() {
             StatusCode::OK => {
                 self.file.set_len(0)?;
                 self.file.seek(SeekFrom::Start(0))?
             }
             StatusCode::PARTIAL_CONTENT if begins_at(&response, from) => from,
-            status => bail!("the server answers {status}"),
+            status => return Err(refusal(status.as_u16(), anyhow!("the server answers {status}"))),
         };
         self.validator = validator(&response);
         let total = response.content_length().map(|rest| position.saturating_add(rest));
-        ensure!(
-            total.is_none_or(|total| total <= self.max),
-            "it has {} octets, at most {} (--max-unpacked)",
-            total.unwrap_or_default(),
-            self.max
-        );
-        while let Some(chunk) = response.chunk().await.map_err(|error| anyhow!(reason(&error)))? {
-            position += u64::try_from(chunk.len())?;
-            ensure!(position <= self.max, "it has more than {} octets (--max-unpacked)", self.max);
+        if let Some(total) = total.filter(|total| *total > self.max) {
+            let text = format!("it has {total} octets, at most {} (--max-unpacked)", self.max);
+            return Err(Trouble::Final(anyhow!(text)));
+        }
+        while let Some(chunk) = response.chunk().await.map_err(|error| trouble(&error, false))? {
+            position += octets(chunk.len());
+            if position > self.max {
+                let text = format!("it has more than {} octets (--max-unpacked)", self.max);
+                return Err(Trouble::Final(anyhow!(text)));
+            }
             self.file.write_all(&chunk)?;
             self.steps.on(match total {
                 Some(total) => format!("fetching {} of {} MB", position / 1_000_000, total / 1_000_000),
                 None => format!("fetching, {} MB so far", position / 1_000_000),
             });
         }
-        ensure!(total.is_none_or(|total| total == position), "it ended after {position} octets");
-        Ok(())
+        match total {
+            Some(total) if total != position => {
+                Err(Trouble::Passing(anyhow!("it ended after {position} of {total} octets")))
+            }
+            _ => Ok(()),
+        }
     }
+}
+
+/// Why a try failed.
+pub(crate) enum Trouble {
+    /// Trying again would fail again.
+    Final(anyhow::Error),
+    /// The network's or the server's mood.
+    Passing(anyhow::Error),
+}
+
+/// What this machine's disk says does not pass.
+impl From<std::io::Error> for Trouble {
+    fn from(error: std::io::Error) -> Trouble {
+        Trouble::Final(error.into())
+    }
+}
+
+/// Tries until it works, for some time.
+pub(crate) async fn persist(mut attempt: impl AsyncFnMut() -> Result<(), Trouble>) -> anyhow::Result<()> {
+    for number in 1..DOWNLOAD_ATTEMPTS_MAX {
+        match attempt().await {
+            Ok(()) => return Ok(()),
+            Err(Trouble::Final(error)) => return Err(error),
+            Err(Trouble::Passing(_)) => tokio::time::sleep(PAUSE * number).await,
+        }
+    }
+    match attempt().await {
+        Ok(()) => Ok(()),
+        Err(Trouble::Final(error) | Trouble::Passing(error)) => Err(error),
+    }
+}
+
+/// `first`: nothing has come yet; then nobody at an address is nobody, and not a server that starts again.
+pub(crate) fn trouble(error: &reqwest::Error, first: bool) -> Trouble {
+    let text = anyhow!(reason(error));
+    let hopeless = error.is_builder() || error.is_redirect() || first && error.is_connect();
+    if hopeless { Trouble::Final(text) } else { Trouble::Passing(text) }
+}
+
+/// 429 and what begins with 5 asks to come back (RFC 6585 section 4, RFC 9110 section 15.6).
+pub(crate) fn refusal(status: u16, error: anyhow::Error) -> Trouble {
+    if status == 429 || status >= 500 { Trouble::Passing(error) } else { Trouble::Final(error) }
+}
+
+pub(crate) fn octets(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 /// A weak tag is none for ranges (RFC 9110 section 13.1.5).
