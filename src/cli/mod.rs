@@ -12,6 +12,8 @@ mod explain;
 mod foreign;
 mod groups;
 mod hint;
+#[allow(dead_code, unused_imports, reason = "the command that imports images calls it")]
+mod image;
 mod inventory;
 mod manual;
 mod nodes;

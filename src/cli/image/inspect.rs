@@ -1,0 +1,110 @@
+//! `muster image inspect`: what an import would take, without importing it.
+
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cli::image::source::{Options, Prepared, open};
+use crate::cli::progress::Steps;
+use crate::cli::{Global, table};
+
+/// Show what an image source holds, without importing it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+SOURCE is a folder with vmlinuz-VERSION, initramfs-VERSION.img and rootfs-VERSION; a tarball of
+such a folder or of a root file system (plain, gzip, zstd); an OCI layout (oci:FOLDER[:TAG],
+oci-archive:FILE[:TAG]); an image of a registry (HOST/NAME:TAG, docker://NAME); or the URL of a
+tarball, with #sha256=DIGEST at its end to hold it to one.
+
+Examples:
+  muster image inspect registry.example.org/compute/rocky:9.5
+  muster image inspect oci:/srv/layout:compute --arch arm64
+  muster image inspect /data/domain-images/openchami/rocky/9.5 --kernel-version 5.14.0-503.el9.x86_64
+  muster image inspect --kernel vmlinuz --initrd initrd.img --root rootfs.squashfs")]
+pub(crate) struct Inspect {
+    /// Where the image is
+    source: Option<String>,
+    #[command(flatten)]
+    options: Options,
+    /// Where to put files meanwhile; the image's size is needed
+    #[arg(long, value_name = "DIR", default_value = "/var/tmp", env = "TMPDIR", hide_env_values = true)]
+    work_dir: PathBuf,
+}
+
+/// A folder of our own, gone at the end.
+struct Work(PathBuf);
+
+impl Work {
+    fn new(parent: &Path) -> anyhow::Result<Work> {
+        let path = parent.join(format!("muster-image-{:016x}", fastrand::u64(..)));
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
+        made.with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Work(path))
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        // What cannot be removed is in a place for such things.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Inspect {
+    pub(crate) fn run(self, global: &Global) -> anyhow::Result<()> {
+        let work = Work::new(&self.work_dir)?;
+        let steps = Steps::new(None);
+        let prepared = open(self.source.as_deref(), &self.options, &work.0, &steps)?;
+        drop(steps);
+        let facts = facts(&prepared)?;
+        if global.json {
+            return table::json(&facts);
+        }
+        table::print(&text(&facts))
+    }
+}
+
+fn facts(prepared: &Prepared) -> anyhow::Result<Value> {
+    let Prepared { kernel, initrds, root, kernel_version, arch, cmdline, labels, origin, notes } = prepared;
+    let size = |path: &PathBuf| {
+        let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()));
+        metadata.map(|metadata| metadata.len())
+    };
+    Ok(json!({
+        "origin": origin,
+        "arch": arch.map(crate::model::Arch::as_str),
+        "kernel_version": kernel_version,
+        "cmdline": cmdline,
+        "kernel_bytes": kernel.as_ref().map(size).transpose()?,
+        "initrd_bytes": initrds.iter().map(size).collect::<anyhow::Result<Vec<u64>>>()?,
+        "root_bytes": root.as_ref().map(size).transpose()?,
+        "labels": labels,
+        "notes": notes,
+    }))
+}
+
+/// One line for each fact; labels below one another.
+fn text(facts: &Value) -> String {
+    const WIDTH: usize = 16;
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<WIDTH$}{value}\n"));
+    for (name, value) in facts.as_object().into_iter().flatten() {
+        let name = name.replace('_', " ");
+        match value {
+            Value::String(value) => line(&name, value),
+            Value::Array(values) => values.iter().for_each(|value| match value.as_str() {
+                Some(value) => line(&name, value),
+                None => line(&name, &value.to_string()),
+            }),
+            Value::Object(labels) => labels.iter().for_each(|(key, value)| {
+                line("label", &format!("{key}={}", value.as_str().unwrap_or_default()));
+            }),
+            Value::Null => line(&name, "-"),
+            other => line(&name, &other.to_string()),
+        }
+    }
+    text
+}
