@@ -84,7 +84,8 @@ impl Guarded {
         let context = head.context.clone();
         let door = Door::new(context.clone(), Arc::clone(&vault), Trust::own(vault.public()), policy);
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
-        let bare = routes::router(&Parts { context, loaders, images: None }).merge(more);
+        let site_key = Arc::clone(&vault.site);
+        let bare = routes::router(&Parts { context, loaders, images: None, site_key }).merge(more);
         Guarded { head, vault, router: door.before(bare.clone()), bare, _folder: folder }
     }
 
@@ -234,8 +235,8 @@ async fn every_route_asks_for_just_what_the_table_says() {
 #[test]
 fn no_more_is_open_than_this() {
     let open = RULES.iter().filter(|rule| rule.need == Need::Open).map(|rule| rule.path);
-    let wanted = "/api/v1/openapi.json /boot.ipxe /boot/script /loaders/** /images/** /token /oauth2/token /oauth/token \
-        /keys /.well-known/jwks.json /.well-known/openid-configuration /ca.crt /hsm/v2/service/ready \
+    let wanted = "/api/v1/openapi.json /boot.ipxe /boot/script /loaders/** /images/** /openchami/** /token /oauth2/token /oauth/token \
+        /keys /.well-known/jwks.json /.well-known/openid-configuration /ca.crt /site.pub /hsm/v2/service/ready \
         /hsm/v2/service/liveness /hsm/v2/service/values/** /hsm/v2/State/Components \
         /hsm/v2/Inventory/EthernetInterfaces /boot/v1/bootscript /boot/v1/hosts /boot/v1/dumpstate /boot/v1/service/** \
         /boot/v1/endpoint-history /boot/v1/scn /meta-data /user-data /phone-home /liveness /readiness /health \

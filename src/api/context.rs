@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use tokio::sync::{Mutex, watch};
 
 use crate::api::about::About;
+use crate::api::images::ImageUse;
 use crate::api::problem::Problem;
 use crate::base::Timestamp;
 use crate::engine::cloud_init::calls::{Call, Calls};
@@ -39,6 +40,7 @@ pub struct Context {
     pub calls: PhoneHomes,
     pub about: Arc<About>,
     pub journal: Journal,
+    pub images: ImageUse,
     pub blobs: Blobs,
 }
 

@@ -229,6 +229,12 @@ fn schemas() -> Value {
         add::<v1::cloud_init::NodeDataBody>,
         add::<v1::cloud_init::PreviewBody>,
         add::<v1::cloud_init::CallBody>,
+        add::<types::ImageBody>,
+        add::<types::NewImageBody>,
+        add::<types::ImageTagBody>,
+        add::<types::MoveTagBody>,
+        add::<types::ImageDiffBody>,
+        add::<types::GarbageBody>,
         add::<Problem>,
     ] {
         add(&mut generator);

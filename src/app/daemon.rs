@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::api::about::{About, Listener};
 use crate::api::context::{Context, PhoneHomes, Turn};
+use crate::api::images::ImageUse;
 use crate::api::openchami::smd;
 use crate::app::config::{Auth, Config};
 use crate::app::routes::{self, Parts};
@@ -156,6 +157,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         about: Arc::new(about(config, data_dir, &loaders)),
         journal,
         blobs,
+        images: ImageUse::default(),
     };
     let webhooks = Webhooks::start(Manners::default(), tasks);
     smd::notify::start(&context, webhooks, tasks);
@@ -256,7 +258,12 @@ fn start_http(
         None => None,
         Some(path) => Some(ImageRoot::open(path).with_context(|| format!("images.root {}", path.display()))?),
     };
-    let parts = Parts { context: context.clone(), loaders: Arc::clone(loaders), images };
+    let parts = Parts {
+        context: context.clone(),
+        loaders: Arc::clone(loaders),
+        images,
+        site_key: Arc::clone(&vault.site),
+    };
     let door = door::open(config, context, vault)?;
     let http = Http::new(door.before(routes::router(&parts)));
     for address in &config.http {

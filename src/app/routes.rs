@@ -11,6 +11,7 @@ use crate::api::openchami::{self, OpenChami};
 use crate::api::v1;
 use crate::transport::http::ImageRoot;
 use crate::transport::loaders::Loaders;
+use crate::transport::vault::SiteKey;
 
 /// What handlers reach.
 #[derive(Clone)]
@@ -18,12 +19,13 @@ pub struct Parts {
     pub context: Context,
     pub loaders: Arc<Loaders>,
     pub images: Option<ImageRoot>,
+    pub site_key: Arc<SiteKey>,
 }
 
 /// Every route of the head.
 pub fn router(parts: &Parts) -> Router {
-    let Parts { context, loaders, images } = parts.clone();
-    let machines = BootApi { context, loaders, images };
+    let Parts { context, loaders, images, site_key } = parts.clone();
+    let machines = BootApi { context, loaders, images, site_key };
     let foreign = OpenChami { context: parts.context.clone(), history: History::default() };
     Router::new()
         .nest(v1::PREFIX, v1::router(parts.context.clone()))

@@ -329,3 +329,6 @@ pub const KERNEL_SEARCH_BYTES_MAX: u64 = 256 << 20;
 
 /// A command's complaints that are repeated in an error.
 pub const COMMAND_STDERR_BYTES_MAX: u64 = 2048;
+
+/// Versions of images that are remembered as booted: ten years of a daily build.
+pub const BOOTED_VERSIONS_MAX: usize = 4096;

@@ -12,7 +12,6 @@ mod explain;
 mod foreign;
 mod groups;
 mod hint;
-#[allow(dead_code, unused_imports, reason = "the command that imports images calls it")]
 mod image;
 mod inventory;
 mod manual;
@@ -118,6 +117,8 @@ enum Command {
     #[command(subcommand)]
     Boot(boot::Boot),
     #[command(subcommand)]
+    Image(image::Image),
+    #[command(subcommand)]
     CloudInit(cloud_init::CloudInit),
     #[command(subcommand)]
     Network(observed::Network),
@@ -181,6 +182,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Bmc(command) => command.run(&client(&global)?, &global),
         Command::Profile(command) => command.run(&client(&global)?, &global),
         Command::Boot(command) => command.run(&client(&global)?, &global),
+        Command::Image(command) => command.run(&client(&global)?, &global),
         Command::CloudInit(command) => command.run(&client(&global)?, &global),
         Command::Network(command) => command.run(&client(&global)?, &global),
         Command::Lease(command) => command.run(&client(&global)?, &global),

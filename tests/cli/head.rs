@@ -46,13 +46,26 @@ impl Head {
         fs::write(&config, format!("{http}{quiet}")).unwrap();
         let daemon = command(&config, folder.path()).arg("serve").spawn().unwrap();
         let head = Head { folder, daemon, config };
+        head.wait();
+        head
+    }
+
+    /// Until the daemon answers.
+    fn wait(&self) {
         for _ in 0..500 {
-            if head.run(&["group", "list"]).status.success() {
-                return head;
+            if self.run(&["group", "list"]).status.success() {
+                return;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("the daemon does not answer");
+    }
+
+    /// Ends the daemon without warning and starts it again on its files.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.daemon = command(&self.config, self.folder.path()).arg("serve").spawn().unwrap();
+        self.wait();
     }
 
     /// Ends the daemon; its files stay.

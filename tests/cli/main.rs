@@ -3,6 +3,7 @@
 
 mod changes;
 mod head;
+mod images;
 mod screen;
 mod server;
 mod sites;

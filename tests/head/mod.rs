@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use muster::api::context::{Context, PhoneHomes, Turn};
+use muster::api::images::ImageUse;
 use muster::app::config::Config;
 use muster::app::routes::{self, Parts};
 use muster::app::{journalist, publisher};
@@ -27,6 +28,7 @@ use muster::transport::http::Peer;
 use muster::transport::journal::Journal;
 use muster::transport::loaders::Loaders;
 use muster::transport::tasks::Tasks;
+use muster::transport::vault::SiteKey;
 
 pub const SITE: &str = "[[network]]\nname = \"boot\"\ninterface = \"eth1\"\naddress = \"192.0.2.254/24\"\n\
                     range = [\"192.0.2.200-192.0.2.203\"]\n";
@@ -113,10 +115,23 @@ impl Head {
         journalist::start(Arc::clone(&snapshot), published.clone(), journal.clone(), &tasks);
         let blobs = Blobs::open(folder.path(), settings()).unwrap();
         let (turn, about, calls) = (Turn::default(), Arc::default(), PhoneHomes::default());
-        let context =
-            Context { snapshot, published, store, dhcp, started: now(), turn, calls, about, journal, blobs };
+        let context = Context {
+            snapshot,
+            published,
+            store,
+            dhcp,
+            started: now(),
+            turn,
+            calls,
+            about,
+            journal,
+            images: ImageUse::default(),
+            blobs,
+        };
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
-        let router = routes::router(&Parts { context: context.clone(), loaders, images: None });
+        let (key, public) = (folder.path().join("site.pem"), folder.path().join("site.pub"));
+        let site_key = Arc::new(SiteKey::open(&key, &public).unwrap());
+        let router = routes::router(&Parts { context: context.clone(), loaders, images: None, site_key });
         Head { router, prefix: "", context, _tasks: tasks, folder }
     }
 

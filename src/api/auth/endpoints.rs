@@ -231,7 +231,8 @@ pub(crate) async fn root(State(door): State<Door>) -> Response {
 
 /// The key that signs manifests: what an initramfs that checks them holds.
 pub(crate) async fn site_key(State(door): State<Door>) -> Response {
-    ([(header::CONTENT_TYPE, "application/x-pem-file")], door.0.vault.site_key().to_owned()).into_response()
+    ([(header::CONTENT_TYPE, "application/x-pem-file")], door.0.vault.site.public().to_owned())
+        .into_response()
 }
 
 /// OpenID Connect Discovery. Every address is below the issuer's, as its section 4.3 demands.

@@ -65,6 +65,7 @@ pub const RULES: &[Rule] = &[
     read("/boot/script", OPEN),
     read("/loaders/**", OPEN),
     read("/images/**", OPEN),
+    read("/openchami/**", OPEN),
     // Where tokens come from; these check secrets themselves.
     any("/token", OPEN),
     any("/oauth2/token", OPEN),

@@ -6,10 +6,11 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::boot::BootApi;
+use crate::api::boot::images::{Lead, lead};
 use crate::engine::boot::{script, url};
 use crate::engine::image::path::clean;
+use crate::transport::http::Peer;
 use crate::transport::http::file::respond_bytes;
-use crate::transport::http::{OpenError, Peer};
 
 /// A loader by name. shim and GRUB ask for paths below their own; the last part counts.
 pub(crate) async fn loader(
@@ -34,7 +35,7 @@ pub(crate) async fn loader(
     }
 }
 
-/// A file of the image root.
+/// A file below the images, by any of its names.
 pub(crate) async fn image(
     State(api): State<BootApi>,
     Extension(peer): Extension<Peer>,
@@ -42,28 +43,27 @@ pub(crate) async fn image(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let Some(root) = api.images.clone() else {
-        return refuse(StatusCode::NOT_FOUND, &uri, "no image root is configured ([images] root)");
-    };
-    let Some(path) = below(&uri, url::IMAGES) else {
+    let path = [url::IMAGES, url::OPENCHAMI].iter().find_map(|prefix| below(&uri, prefix));
+    let Some(path) = path else {
         return refuse(StatusCode::BAD_REQUEST, &uri, "malformed path");
     };
     let wanted = path.clone();
     // Opening may wait for a slow disk; packets must not wait with it.
-    let opened = tokio::task::spawn_blocking(move || root.file(&wanted)).await;
-    let opened = opened.unwrap_or_else(|_| Err(OpenError::Io(std::io::ErrorKind::Interrupted.into())));
-    let answer = match opened {
-        Ok(file) => file.respond(&method, &headers, &path).await,
-        Err(error) => Err(error),
-    };
+    let found = tokio::task::spawn_blocking(move || lead(&api, &wanted)).await;
     tracing::debug!(peer = peer.address().map(tracing::field::display), %method, path, "image file");
-    match answer {
-        Ok(response) => response,
-        Err(OpenError::NotFound | OpenError::NotAFile) => refuse(StatusCode::NOT_FOUND, &uri, "no such file"),
-        Err(OpenError::Io(error)) => {
-            tracing::warn!(path, %error, "an image file cannot be read");
-            refuse(StatusCode::INTERNAL_SERVER_ERROR, &uri, "the file cannot be read")
+    match found {
+        Ok(Lead::File { file, label }) => match file.respond(&method, &headers, &path).await {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::warn!(label, %error, "an image file cannot be read");
+                refuse(StatusCode::INTERNAL_SERVER_ERROR, &uri, "the file cannot be read")
+            }
+        },
+        Ok(Lead::Text { body, etag }) => {
+            respond_bytes(&method, &headers, "manifest.txt", &axum::body::Bytes::from(body), &etag)
         }
+        Ok(Lead::Refused(status, why)) => refuse(status, &uri, &why),
+        Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &uri, "the file cannot be looked for"),
     }
 }
 

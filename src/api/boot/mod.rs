@@ -1,7 +1,8 @@
-//! What booting machines fetch over plain HTTP: scripts, loaders, and the files of the image root. No token:
+//! What booting machines fetch over plain HTTP: scripts, loaders, and the files of images. No token:
 //! a machine that boots has none. Nothing secret is served here.
 
 pub mod files;
+pub mod images;
 pub mod query;
 pub mod script;
 
@@ -16,6 +17,7 @@ use crate::engine::boot::script::Reach;
 use crate::engine::boot::url;
 use crate::transport::http::{ImageRoot, Peer};
 use crate::transport::loaders::Loaders;
+use crate::transport::vault::SiteKey;
 
 /// What these routes reach.
 #[derive(Clone)]
@@ -23,6 +25,7 @@ pub struct BootApi {
     pub context: Context,
     pub loaders: Arc<Loaders>,
     pub images: Option<ImageRoot>,
+    pub site_key: Arc<SiteKey>,
 }
 
 /// The routes of this room.
@@ -32,6 +35,7 @@ pub fn router(api: BootApi) -> Router {
         .route(url::SCRIPT, get(script::own))
         .route(&format!("{}/{{*file}}", url::LOADERS), get(files::loader))
         .route(&format!("{}/{{*file}}", url::IMAGES), get(files::image))
+        .route(&format!("{}/{{*file}}", url::OPENCHAMI), get(files::image))
         .with_state(api)
 }
 

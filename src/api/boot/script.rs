@@ -69,6 +69,10 @@ pub(crate) async fn settle(
 ) -> Result<(Arc<Snapshot>, Decision), Response> {
     let snapshot = context.snapshot.load();
     let mut decision = decide(&snapshot);
+    if let Some((_, version)) = &decision.image {
+        let node = decision.node.as_ref();
+        context.images.booted(*version, node.map_or("an undeclared machine", |node| node.name.as_str()));
+    }
     if decision.consumes.is_none() {
         return Ok((snapshot, decision));
     }

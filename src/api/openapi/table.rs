@@ -22,8 +22,13 @@ const LIMIT: (&str, &str) = ("limit", "At most so many");
 const AFTER: (&str, &str) = ("after", "Those behind the one with this key, the last of the page before");
 const NETWORK: (&str, &str) = ("network", "Only on this network");
 
+const FROM: (&str, &str) = ("from", "The version to compare with: NAME:TAG, NAME@VERSION or first digits");
+const TO: (&str, &str) = ("to", "The other version");
+const NEWEST: (&str, &str) = ("newest", "How many of the newest versions of each image stay in any case");
+
 /// What lists of one kind take.
 const PAGE: &[(&str, &str)] = &[AFTER, LIMIT];
+const OF_IMAGE: &[(&str, &str)] = &[("name", "Only of this image"), AFTER, LIMIT];
 const ON_NETWORK: &[(&str, &str)] = &[NETWORK, AFTER, LIMIT];
 const OF_NODES: &[(&str, &str)] = &[
     SET,
@@ -237,6 +242,24 @@ pub const OPERATIONS: &[Operation] = &[
     op("post", "/cloud-init/reinstall", "Give nodes new instance-ids", &[SET, DRY_RUN], None, Some("Report")),
     op("get", "/cloud-init/render/{name}", "What a node will see, and why", &[], None, Some("Preview")),
     op("get", "/cloud-init/phone-home", "The last phone-home report of each node", &[], None, Some("[Call]")),
+    op("get", "/images", "List versions of images", OF_IMAGE, None, Some("[Image]")),
+    op("post", "/images", "Make a version of uploaded files", &[DRY_RUN], Some("NewImage"), Some("Image")),
+    op("get", "/images/diff", "Compare two versions", &[FROM, TO], None, Some("ImageDiff")),
+    op("post", "/images/gc", "Remove what nothing needs", &[NEWEST, DRY_RUN], None, Some("Garbage")),
+    op("get", "/images/{image}", "Show a version, by tag or digits", &[], None, Some("Image")),
+    op("delete", "/images/{image}", "Remove a version that nobody names", &[DRY_RUN], None, None),
+    op("get", "/image-tags", "List tags of images", OF_IMAGE, None, Some("[ImageTag]")),
+    op("get", "/image-tags/{tag}", "Show a tag", &[], None, Some("ImageTag")),
+    op("put", "/image-tags/{tag}", "Name a version", &[DRY_RUN], Some("MoveTag"), Some("ImageTag")),
+    op("delete", "/image-tags/{tag}", "Remove a tag that nobody boots by", &[DRY_RUN], None, None),
+    op(
+        "post",
+        "/image-tags/{tag}/rollback",
+        "Back to the version that the tag named before",
+        &[DRY_RUN],
+        None,
+        Some("ImageTag"),
+    ),
     op("get", "/openapi.json", "This document", &[], None, Some("any")),
 ];
 

@@ -43,6 +43,7 @@ async fn every_operation_is_routed_and_every_schema_exists() {
         calls: PhoneHomes::default(),
         about: Arc::default(),
         journal: journal.clone(),
+        images: crate::api::images::ImageUse::default(),
         blobs: Blobs::open(folder.path(), Settings::default()).unwrap(),
     };
     let router = router(context);

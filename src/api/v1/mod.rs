@@ -8,7 +8,10 @@ mod boot;
 pub mod cloud_init;
 pub mod events;
 pub mod explain;
+mod garbage;
 mod groups;
+mod image_tags;
+mod images;
 pub mod interfaces;
 mod inventory;
 mod nodes;
@@ -66,6 +69,13 @@ pub fn router(context: Context) -> Router {
             "/profiles/{name}",
             get(profiles::show).put(profiles::put).patch(profiles::patch).delete(profiles::remove),
         )
+        .route("/images", get(images::list).post(images::create))
+        .route("/images/diff", get(images::differences))
+        .route("/images/gc", post(garbage::run))
+        .route("/images/{image}", get(images::show).delete(images::remove))
+        .route("/image-tags", get(image_tags::list))
+        .route("/image-tags/{tag}", get(image_tags::show).put(image_tags::put).delete(image_tags::remove))
+        .route("/image-tags/{tag}/rollback", post(image_tags::rollback))
         .route("/boot", get(boot::show).put(boot::set).delete(boot::clear))
         .route("/networks", get(observed::networks))
         .route("/networks/{name}", get(observed::network))

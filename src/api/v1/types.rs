@@ -1,5 +1,6 @@
 //! Our JSON. Names are the field's; unknown fields are refused by name. Conversions are total and tested.
 
+mod image;
 mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::problem::Problem;
 use crate::model::{Arch, Bmc, BootPolicy, Group, Interface, Lease, Nid, Node, NodeId, Sighting, Snapshot};
+pub use image::{
+    FileBody, GarbageBody, ImageBody, ImageDiffBody, ImageTagBody, MoveTagBody, NewImageBody, RootBody,
+    TagBeforeBody,
+};
 pub use target::{AssignBody, BootBody, ProfileBody, TargetBody, WhomBody};
 
 /// A node. `effective_xname` is told; given back, it is not looked at.

@@ -1,13 +1,13 @@
 //! `muster image inspect`: what an import would take, without importing it.
 
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::image::source::{Options, Prepared, open};
+use crate::cli::image::work::WorkDir;
 use crate::cli::progress::Steps;
 use crate::cli::{Global, table};
 
@@ -29,35 +29,15 @@ pub(crate) struct Inspect {
     source: Option<String>,
     #[command(flatten)]
     options: Options,
-    /// Where to put files meanwhile; the image's size is needed
-    #[arg(long, value_name = "DIR", default_value = "/var/tmp", env = "TMPDIR", hide_env_values = true)]
-    work_dir: PathBuf,
-}
-
-/// A folder of our own, gone at the end.
-struct Work(PathBuf);
-
-impl Work {
-    fn new(parent: &Path) -> anyhow::Result<Work> {
-        let path = parent.join(format!("muster-image-{:016x}", fastrand::u64(..)));
-        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
-        made.with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Work(path))
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        // What cannot be removed is in a place for such things.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    #[command(flatten)]
+    work: WorkDir,
 }
 
 impl Inspect {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<()> {
-        let work = Work::new(&self.work_dir)?;
+        let work = self.work.open()?;
         let steps = Steps::new(None);
-        let prepared = open(self.source.as_deref(), &self.options, &work.0, &steps)?;
+        let prepared = open(self.source.as_deref(), &self.options, work.path(), &steps)?;
         drop(steps);
         let facts = facts(&prepared)?;
         if global.json {

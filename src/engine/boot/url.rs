@@ -11,6 +11,8 @@ pub const SCRIPT: &str = "/boot/script";
 pub const LOADERS: &str = "/loaders";
 /// Path below which the files of the image root lie.
 pub const IMAGES: &str = "/images";
+/// Path below which OpenCHAMI's image server had the same: `NAME/TAG/FILE`.
+pub const OPENCHAMI: &str = "/openchami";
 /// Path of the constant script that asks for the machine's own.
 pub const BOOT: &str = "/boot.ipxe";
 

@@ -98,6 +98,17 @@ impl OpenedFile {
         Ok(OpenedFile { file, size: metadata.len(), etag })
     }
 
+    /// The first octets, at most so many.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn head(&self, octets: u64) -> std::io::Result<Vec<u8>> {
+        use std::io::Read as _;
+        let mut head = Vec::new();
+        (&self.file).take(octets).read_to_end(&mut head)?;
+        Ok(head)
+    }
+
     /// The answer to a GET or HEAD for this file.
     ///
     /// # Errors

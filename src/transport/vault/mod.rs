@@ -9,6 +9,7 @@ mod signer;
 mod site;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,7 +20,7 @@ use crate::engine::token::{Algorithm, Claims};
 
 pub use authority::{Authority, Leaf};
 use signer::Signer;
-use site::SiteKey;
+pub use site::SiteKey;
 
 /// Folder of the private keys in the data directory.
 const FOLDER: &str = "keys";
@@ -32,7 +33,8 @@ const SITE_KEY: &str = "site.pub";
 
 /// The head's private keys.
 pub struct Vault {
-    site: SiteKey,
+    /// Signs what the site says of itself.
+    pub site: Arc<SiteKey>,
     eddsa: Signer,
     rs256: Signer,
     public: Vec<Jwk>,
@@ -74,7 +76,7 @@ impl Vault {
         let eddsa = Signer::open(&folder.join("token-ed25519.pem"), Algorithm::EdDsa)?;
         let rs256 = Signer::open(&folder.join("token-rs256.pem"), Algorithm::Rs256)?;
         let public = vec![eddsa.public().clone(), rs256.public().clone()];
-        let site = SiteKey::open(&folder.join("site-ed25519.pem"), &data_dir.join(SITE_KEY))?;
+        let site = Arc::new(SiteKey::open(&folder.join("site-ed25519.pem"), &data_dir.join(SITE_KEY))?);
         let authority = Authority::open(&folder.join("ca.pem"), &certificate_path(data_dir), now)?;
         Ok(Vault { site, eddsa, rs256, public, authority })
     }
@@ -83,18 +85,6 @@ impl Vault {
     #[must_use]
     pub fn public(&self) -> &[Jwk] {
         &self.public
-    }
-
-    /// The site key's public half: SubjectPublicKeyInfo in PEM, as openssl reads it.
-    #[must_use]
-    pub fn site_key(&self) -> &str {
-        self.site.public()
-    }
-
-    /// Signs what the site says of itself (manifests of images): Ed25519, RFC 8032, 64 octets.
-    #[must_use]
-    pub fn sign_for_site(&self, message: &[u8]) -> [u8; 64] {
-        self.site.sign(message)
     }
 
     /// Signs a token.

@@ -9,14 +9,17 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use crate::transport::vault::{VaultError, file};
 
 /// The key, and its public half in PEM.
-pub(crate) struct SiteKey {
+pub struct SiteKey {
     key: SigningKey,
     public: String,
 }
 
 impl SiteKey {
     /// Reads the key, or makes it; leaves its public half at `public` for everybody to read.
-    pub(crate) fn open(path: &Path, public: &Path) -> Result<SiteKey, VaultError> {
+    ///
+    /// # Errors
+    /// A file cannot be read, written or used, or others can read the key.
+    pub fn open(path: &Path, public: &Path) -> Result<SiteKey, VaultError> {
         let wrong = |why: String| VaultError::Key { path: path.to_owned(), why };
         let key = match file::read_private(path)? {
             Some(pem) => SigningKey::from_pkcs8_pem(&pem).map_err(|error| wrong(error.to_string()))?,
@@ -30,11 +33,15 @@ impl SiteKey {
         Ok(SiteKey { key, public: pem })
     }
 
-    pub(crate) fn public(&self) -> &str {
+    /// The public half: SubjectPublicKeyInfo in PEM, as openssl reads it.
+    #[must_use]
+    pub fn public(&self) -> &str {
         &self.public
     }
 
-    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+    /// Ed25519, RFC 8032: 64 octets.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.key.sign(message).to_bytes()
     }
 }

@@ -110,9 +110,9 @@ fn what_the_site_signs_is_checked_by_its_public_key_from_start_to_start() {
     use ed25519_dalek::{Signature, VerifyingKey};
 
     let folder = tempfile::tempdir().unwrap();
-    let signature = Vault::open(folder.path(), NOW).unwrap().sign_for_site(b"manifest");
+    let signature = Vault::open(folder.path(), NOW).unwrap().site.sign(b"manifest");
     let pem = fs::read_to_string(folder.path().join("site.pub")).unwrap();
-    assert_eq!(Vault::open(folder.path(), NOW).unwrap().site_key(), pem);
+    assert_eq!(Vault::open(folder.path(), NOW).unwrap().site.public(), pem);
     let key = VerifyingKey::from_public_key_pem(&pem).unwrap();
     let signature = Signature::from_bytes(&signature);
     assert!(key.verify_strict(b"manifest", &signature).is_ok());
