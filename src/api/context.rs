@@ -16,6 +16,7 @@ use crate::model::{Change, ChangeSet, Inventory, NodeId, Revision, Snapshot, Sna
 use crate::store::{Store, StoreError};
 use crate::transport::blobs::Blobs;
 use crate::transport::dhcp::Handle;
+use crate::transport::http::Streams;
 use crate::transport::journal::Journal;
 
 /// How often a change is planned again because another head was faster. Changes of this head take turns.
@@ -42,6 +43,8 @@ pub struct Context {
     pub journal: Journal,
     pub images: ImageUse,
     pub blobs: Blobs,
+    /// Files on their way to machines.
+    pub streams: Streams,
 }
 
 /// What nodes said when they were done, shared by all clones. Behind a lock and not a task with messages: a

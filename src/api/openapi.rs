@@ -235,6 +235,7 @@ fn schemas() -> Value {
         add::<types::MoveTagBody>,
         add::<types::ImageDiffBody>,
         add::<types::GarbageBody>,
+        add::<v1::traffic::TrafficBody>,
         add::<Problem>,
     ] {
         add(&mut generator);

@@ -13,10 +13,12 @@ use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::app::config::images::Images;
 use crate::app::config_file::{At, ConfigProblem, Problems, Section};
 use crate::base::{Cidr, Millis};
 use crate::model::{Role, Site};
 use crate::transport::blobs::Settings;
+use crate::transport::http::StreamSettings;
 use crate::transport::loaders::DIRECTORIES;
 
 /// Everything that is configured.
@@ -35,6 +37,8 @@ pub struct Config {
     pub images: Option<PathBuf>,
     /// Bounds of the store of blobs.
     pub blobs: Settings,
+    /// How files are sent.
+    pub streams: StreamSettings,
     /// Directories of loaders, later ones before earlier ones. `DATA_DIR/loaders` comes on top.
     pub loaders: Vec<PathBuf>,
     pub auth: Auth,
@@ -148,7 +152,9 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     let forward = dns.list::<Upstream>("forward", problems).unwrap_or_default();
     dns.finish(problems);
     let site = networks::site(root, &http, problems);
-    let (image_root, blobs) = images::images(root, problems);
+    let Images { folder, blobs, mut streams } = images::images(root, problems);
+    let rates = site.networks.iter().filter_map(|network| Some((network.address, network.image_rate?)));
+    streams.network_rates = rates.collect();
     let mut loaders = root.section("loaders", problems);
     let folders = loaders.list::<Text>("directories", problems);
     loaders.finish(problems);
@@ -166,8 +172,9 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
         tls,
         tftp: Tftp { listen: tftp_listen, single_port },
         dns: Dns { listen: dns_listen, forward: forward.into_iter().map(|at| at.value.0).collect() },
-        images: image_root,
+        images: folder,
         blobs,
+        streams,
         loaders: folders.map_or_else(
             || DIRECTORIES.map(PathBuf::from).to_vec(),
             |list| list.into_iter().map(|at| PathBuf::from(at.value.0)).collect(),

@@ -16,7 +16,7 @@ use crate::api::images::ImageUse;
 use crate::api::openchami::smd;
 use crate::app::config::{Auth, Config};
 use crate::app::routes::{self, Parts};
-use crate::app::{door, https, journalist, publisher};
+use crate::app::{door, https, journalist, publisher, streams};
 use crate::engine::boot::script::{Reach, entry};
 use crate::engine::tftp::catalog::VirtualFile;
 use crate::model::validate::validate;
@@ -146,6 +146,8 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     report_loaders(&loaders);
     let blobs = open_blobs(config, data_dir).await?;
     blobs.start(tasks);
+    let streams = streams::open(config, &cell, &journal);
+    streams.start(tasks);
     let context = Context {
         snapshot: Arc::clone(&cell),
         published,
@@ -158,6 +160,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         journal,
         blobs,
         images: ImageUse::default(),
+        streams,
     };
     let webhooks = Webhooks::start(Manners::default(), tasks);
     smd::notify::start(&context, webhooks, tasks);
@@ -265,7 +268,8 @@ fn start_http(
         site_key: Arc::clone(&vault.site),
     };
     let door = door::open(config, context, vault)?;
-    let http = Http::new(door.before(routes::router(&parts)));
+    let files = streams::files(&parts, tasks).context("there are no threads to send files on")?;
+    let http = Http::new(door.before(routes::router(&parts))).with_files(files);
     for address in &config.http {
         http.listen(*address, tasks)?;
     }

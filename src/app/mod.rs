@@ -9,3 +9,4 @@ pub mod journalist;
 pub mod privileges;
 pub mod publisher;
 pub mod routes;
+mod streams;

@@ -22,10 +22,18 @@ pub struct Parts {
     pub site_key: Arc<SiteKey>,
 }
 
+impl Parts {
+    /// What booting machines fetch.
+    #[must_use]
+    pub fn machines(&self) -> BootApi {
+        let Parts { context, loaders, images, site_key } = self.clone();
+        BootApi { context, loaders, images, site_key }
+    }
+}
+
 /// Every route of the head.
 pub fn router(parts: &Parts) -> Router {
-    let Parts { context, loaders, images, site_key } = parts.clone();
-    let machines = BootApi { context, loaders, images, site_key };
+    let machines = parts.machines();
     let foreign = OpenChami { context: parts.context.clone(), history: History::default() };
     Router::new()
         .nest(v1::PREFIX, v1::router(parts.context.clone()))

@@ -332,3 +332,13 @@ pub const COMMAND_STDERR_BYTES_MAX: u64 = 2048;
 
 /// Versions of images that are remembered as booted: ten years of a daily build.
 pub const BOOTED_VERSIONS_MAX: usize = 4096;
+
+/// Downloads that stand in line for their turn: every node of the largest site, once.
+pub const GATE_PLACES_MAX: usize = 100_000;
+
+/// Labels of downloads whose counts are remembered: four files of each of a thousand images.
+pub const STREAM_LABELS_MAX: usize = 4096;
+
+/// How long a download waits in line before its client is told to come back, if the client can do that. Proxies
+/// and firewalls forget silent connections after minutes.
+pub const STREAM_WAIT_MS: u64 = 20_000;

@@ -48,6 +48,8 @@ pub struct Network {
     /// Domain for clients; none: the cluster's.
     pub domain: Option<String>,
     pub mtu: Option<u16>,
+    /// Octets per second of images to this network; none: as fast as it goes.
+    pub image_rate: Option<u64>,
     /// Lease of a declared node's operating system.
     pub lease: Millis,
     /// Lease of an unknown machine, and of firmware and loaders.
@@ -102,6 +104,7 @@ pub(crate) mod tests {
             domain: None,
             mtu: None,
             lease: Millis::from_secs(3600),
+            image_rate: None,
             short_lease: Millis::from_secs(300),
             trust_option82: false,
         }

@@ -24,7 +24,7 @@ use muster::transport::blobs::{Blobs, Reserve, Settings};
 use muster::transport::clock::now;
 use muster::transport::dhcp::Handle;
 use muster::transport::dhcp::handle::{Command, Rogue};
-use muster::transport::http::Peer;
+use muster::transport::http::{Peer, StreamSettings, Streams};
 use muster::transport::journal::Journal;
 use muster::transport::loaders::Loaders;
 use muster::transport::tasks::Tasks;
@@ -126,6 +126,7 @@ impl Head {
             about,
             journal,
             images: ImageUse::default(),
+            streams: Streams::new(&StreamSettings::default(), Arc::new(|_| ())),
             blobs,
         };
         let loaders = Arc::new(Loaders::open(Vec::new(), None));

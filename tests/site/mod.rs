@@ -34,6 +34,7 @@ pub(crate) fn network(name: &str, interface: &str, address: &str, range: &str) -
         mtu: None,
         lease: Millis::from_secs(3600),
         short_lease: Millis::from_secs(300),
+        image_rate: None,
         trust_option82: false,
     }
 }

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::boot::BootApi;
-use crate::api::boot::images::{Lead, lead};
+use crate::api::boot::images::{Lead, PREFIXES, lead};
 use crate::engine::boot::{script, url};
 use crate::engine::image::path::clean;
 use crate::transport::http::Peer;
@@ -43,7 +43,7 @@ pub(crate) async fn image(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let path = [url::IMAGES, url::OPENCHAMI].iter().find_map(|prefix| below(&uri, prefix));
+    let path = PREFIXES.iter().find_map(|prefix| below(&uri, prefix));
     let Some(path) = path else {
         return refuse(StatusCode::BAD_REQUEST, &uri, "malformed path");
     };
@@ -52,7 +52,7 @@ pub(crate) async fn image(
     let found = tokio::task::spawn_blocking(move || lead(&api, &wanted)).await;
     tracing::debug!(peer = peer.address().map(tracing::field::display), %method, path, "image file");
     match found {
-        Ok(Lead::File { file, label }) => match file.respond(&method, &headers, &path).await {
+        Ok(Lead::File { file, label, digest: _ }) => match file.respond(&method, &headers, &path).await {
             Ok(response) => response,
             Err(error) => {
                 tracing::warn!(label, %error, "an image file cannot be read");

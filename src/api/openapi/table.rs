@@ -246,6 +246,7 @@ pub const OPERATIONS: &[Operation] = &[
     op("post", "/images", "Make a version of uploaded files", &[DRY_RUN], Some("NewImage"), Some("Image")),
     op("get", "/images/diff", "Compare two versions", &[FROM, TO], None, Some("ImageDiff")),
     op("post", "/images/gc", "Remove what nothing needs", &[NEWEST, DRY_RUN], None, Some("Garbage")),
+    op("get", "/images/traffic", "Who downloads, and when it is over", &[], None, Some("[Traffic]")),
     op("get", "/images/{image}", "Show a version, by tag or digits", &[], None, Some("Image")),
     op("delete", "/images/{image}", "Remove a version that nobody names", &[DRY_RUN], None, None),
     op("get", "/image-tags", "List tags of images", OF_IMAGE, None, Some("[ImageTag]")),

@@ -44,6 +44,7 @@ async fn every_operation_is_routed_and_every_schema_exists() {
         about: Arc::default(),
         journal: journal.clone(),
         images: crate::api::images::ImageUse::default(),
+        streams: crate::transport::http::Streams::new(&Default::default(), Arc::new(|_| ())),
         blobs: Blobs::open(folder.path(), Settings::default()).unwrap(),
     };
     let router = router(context);

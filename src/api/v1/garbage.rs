@@ -61,12 +61,12 @@ pub(crate) async fn run(
 }
 
 fn uses(context: &Context) -> Uses {
-    Uses { streaming: BTreeSet::new(), booted: context.images.all() }
+    Uses { streaming: context.streams.digests(), booted: context.images.all() }
 }
 
 /// Files of no image, old enough, and not on their way to a machine.
 fn unused(context: &Context, referenced: &BTreeSet<Digest>) -> Vec<File> {
-    let (streaming, now) = (BTreeSet::<Digest>::new(), now());
+    let (streaming, now) = (context.streams.digests(), now());
     let garbage = context.blobs.list().into_iter().filter(|blob| {
         !referenced.contains(&blob.digest)
             && !streaming.contains(&blob.digest)

@@ -21,6 +21,7 @@ mod profiles;
 pub(crate) mod query;
 pub mod status;
 mod terms;
+pub mod traffic;
 pub mod types;
 mod work;
 mod write;
@@ -72,6 +73,7 @@ pub fn router(context: Context) -> Router {
         .route("/images", get(images::list).post(images::create))
         .route("/images/diff", get(images::differences))
         .route("/images/gc", post(garbage::run))
+        .route("/images/traffic", get(traffic::traffic))
         .route("/images/{image}", get(images::show).delete(images::remove))
         .route("/image-tags", get(image_tags::list))
         .route("/image-tags/{tag}", get(image_tags::show).put(image_tags::put).delete(image_tags::remove))

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use crate::app::config::Text;
 use crate::app::config_file::{Problems, Section};
 use crate::transport::blobs::{Reserve, Settings};
+use crate::transport::http::StreamSettings;
 
 /// Units of sizes, the longest names first.
 const UNITS: [(&str, u64); 9] = [
@@ -21,21 +22,54 @@ const UNITS: [(&str, u64); 9] = [
     ("B", 1),
 ];
 
-pub(crate) fn images(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> (Option<PathBuf>, Settings) {
+/// What the section says.
+pub(crate) struct Images {
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) blobs: Settings,
+    pub(crate) streams: StreamSettings,
+}
+
+pub(crate) fn images(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Images {
     let mut section = root.section("images", problems);
     let folder = section.parsed::<Text>("root", problems).map(|at| PathBuf::from(at.value.0));
     let quota = section.parsed::<Size>("quota", problems).map(|at| at.value.0);
     let reserve = section.parsed::<Kept>("reserve", problems).map(|at| at.value.0);
     let scrub = section.parsed::<Rate>("scrub", problems).map(|at| at.value.0);
+    let streams = StreamSettings::default();
+    let at_once = section.number("streams", (1, 100_000), problems);
+    let streams = StreamSettings {
+        at_once: at_once.and_then(|count| usize::try_from(count).ok()).unwrap_or(streams.at_once),
+        rate: section.parsed::<LinkRate>("rate", problems).map(|at| at.value.0),
+        network_rates: Vec::new(),
+    };
     section.finish(problems);
     let default = Settings::default();
-    let settings = Settings {
+    let blobs = Settings {
         quota,
         reserve: reserve.unwrap_or(default.reserve),
         scrub: scrub.unwrap_or(default.scrub),
     };
-    (folder, settings)
+    Images { folder, blobs, streams }
 }
+
+/// Octets per second, as people say it of links (`10Gbit/s`) or of disks (`500MB/s`).
+pub(crate) struct LinkRate(pub(crate) u64);
+
+impl FromStr for LinkRate {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let rate = text.strip_suffix("/s").and_then(|text| match text.strip_suffix("bit") {
+            Some(text) => bytes(&format!("{text}B")).map(|bits| bits / 8),
+            None => bytes(text),
+        });
+        let rate = rate.filter(|rate| *rate >= LINK_RATE_MIN);
+        rate.map(LinkRate).ok_or("expected a rate such as 10Gbit/s or 500MB/s (at least 1MB/s)")
+    }
+}
+
+/// Below this no image arrives in its patience.
+const LINK_RATE_MIN: u64 = 1_000_000;
 
 /// A number of bytes that is not zero.
 struct Size(NonZeroU64);

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use crate::app::config::Span;
+use crate::app::config::images::LinkRate;
 use crate::app::config_file::{At, Problems, Section};
 use crate::base::{Ipv4Net, Ipv4Range, Millis, NetworkName};
 use crate::model::{DhcpMode, Network, Site, UnknownPolicy};
@@ -73,6 +74,7 @@ fn network(section: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Option
     let ntp = section.list::<Ipv4Addr>("ntp", problems).unwrap_or_default();
     let domain = section.parsed::<Domain>("domain", problems).map(|at| at.value.0);
     let mtu = section.number("mtu", (576, 9216), problems).and_then(|mtu| u16::try_from(mtu).ok());
+    let image_rate = section.parsed::<LinkRate>("image_rate", problems).map(|at| at.value.0);
     let long_lease = lease(section, "lease", LEASE_S, problems);
     let short_lease = lease(section, "short_lease", SHORT_LEASE_S.min(long_lease.as_secs()), problems);
     let trust_option82 = section.flag("trust_option82", problems).unwrap_or(false);
@@ -99,6 +101,7 @@ fn network(section: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Option
         ntp: values(ntp),
         domain,
         mtu,
+        image_rate,
         lease: long_lease,
         short_lease,
         trust_option82,

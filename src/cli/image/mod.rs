@@ -3,6 +3,7 @@
 mod inspect;
 mod show;
 mod source;
+mod traffic;
 mod work;
 
 use axum::http::Method;
@@ -74,6 +75,7 @@ pub(crate) enum Image {
         to: String,
     },
     Gc(Gc),
+    Traffic(traffic::TrafficCommand),
 }
 
 /// Name a version, or move a name to another version: nodes that boot by the tag get it with their next boot
@@ -138,6 +140,7 @@ impl Image {
                 let diff: ImageDiffBody = client.get(&path)?;
                 if global.json { table::json(&diff) } else { table::print(&show::diff(&diff)) }
             }
+            Image::Traffic(traffic) => traffic.run(client, global),
             Image::Gc(Gc { newest, dry }) => {
                 let dry = if dry.dry_run { "&dry_run" } else { "" };
                 let answer = client.bare(Method::POST, &format!("/images/gc?newest={newest}{dry}"))?;

@@ -3,8 +3,10 @@
 pub mod diff;
 pub mod find;
 pub mod garbage;
+pub mod gate;
 pub mod manifest;
 pub mod names;
+pub mod pace;
 pub mod path;
 pub mod serve;
 pub mod sniff;

@@ -98,6 +98,12 @@ impl OpenedFile {
         Ok(OpenedFile { file, size: metadata.len(), etag })
     }
 
+    /// The open file.
+    #[must_use]
+    pub fn into_std(self) -> std::fs::File {
+        self.file
+    }
+
     /// The first octets, at most so many.
     ///
     /// # Errors
@@ -119,7 +125,7 @@ impl OpenedFile {
         headers: &HeaderMap,
         name: &str,
     ) -> Result<Response, OpenError> {
-        let (head, part) = head(headers, self.size, &self.etag, name);
+        let (head, part) = answer_head(file_request(headers), self.size, &self.etag, name);
         let body = match part.filter(|_| method != Method::HEAD) {
             None => Body::empty(),
             Some((first, length)) => {
@@ -143,7 +149,7 @@ pub fn respond_bytes(
     etag: &str,
 ) -> Response {
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    let (head, part) = head(headers, size, etag, name);
+    let (head, part) = answer_head(file_request(headers), size, etag, name);
     let inside = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
     let body = match part.filter(|_| method != Method::HEAD) {
         None => Body::empty(),
@@ -153,12 +159,17 @@ pub fn respond_bytes(
 }
 
 /// Status and headers of the planned answer, and the part of the file (first byte, length) that is its body.
-fn head(headers: &HeaderMap, size: u64, etag: &str, name: &str) -> (response::Builder, Option<(u64, u64)>) {
+pub(crate) fn answer_head(
+    request: FileRequest<'_>,
+    size: u64,
+    etag: &str,
+    name: &str,
+) -> (response::Builder, Option<(u64, u64)>) {
     let head = Response::builder()
         .header(header::ETAG, etag)
         .header(header::ACCEPT_RANGES, "bytes")
         .header(header::CONTENT_TYPE, media_type(name));
-    match plan(file_request(headers), size, etag) {
+    match plan(request, size, etag) {
         Plan::Whole => (head.header(header::CONTENT_LENGTH, size), Some((0, size))),
         Plan::Range { first, last } => {
             let length = last - first + 1;

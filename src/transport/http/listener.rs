@@ -20,13 +20,14 @@ use tower_service::Service;
 
 use crate::base::counter::Counter;
 use crate::base::limits::{HTTP_CONNECTIONS_MAX, TLS_HANDSHAKE_MAX};
+use crate::transport::http::front::{self, Files};
 use crate::transport::tasks::Tasks;
 
 /// How long a client may take for the head of a request; also how long an idle connection stays open.
-const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long requests under way may go on after the daemon was asked to stop.
-const END_GRACE: Duration = Duration::from_secs(5);
+pub(crate) const END_GRACE: Duration = Duration::from_secs(5);
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_millis(TLS_HANDSHAKE_MAX.0);
@@ -61,6 +62,8 @@ pub struct HttpCounters {
 #[derive(Clone)]
 pub struct Http {
     router: Router,
+    /// None: the router answers requests for files too.
+    files: Option<Files>,
     permits: Arc<Semaphore>,
     pub counters: Arc<HttpCounters>,
 }
@@ -113,7 +116,17 @@ impl Http {
     #[must_use]
     pub fn new(router: Router) -> Http {
         let permits = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
-        Http { router, permits, counters: Arc::default() }
+        Http { router, files: None, permits, counters: Arc::default() }
+    }
+
+    /// The same, with files sent by `sendfile` on plain listeners.
+    #[must_use]
+    pub fn with_files(self, files: Files) -> Http {
+        Http { files: Some(files), ..self }
+    }
+
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
     }
 
     /// Opens a TCP listener and serves it. Returns its address (useful with port 0).
@@ -153,7 +166,14 @@ impl Http {
                     // Small answers (scripts) must not wait for more to come.
                     let _ = stream.set_nodelay(true);
                     let Ok(local) = stream.local_addr() else { continue };
-                    self.serve(stream, Peer::Tcp { remote, local }, permit, tasks);
+                    let peer = Peer::Tcp { remote, local };
+                    match &self.files {
+                        Some(files) => {
+                            self.counters.connections.raise();
+                            front::serve(self, files, stream, peer, permit, tasks);
+                        }
+                        None => self.serve(stream, peer, permit, tasks),
+                    }
                 }
                 Err(error) => pause_after(&error).await,
             }
@@ -273,7 +293,7 @@ impl Http {
 
 /// Asks the router. Paths are cleaned of the double slashes that shim, GRUB and cloud-init make, and of the
 /// slash at the end that some clients add.
-async fn answer(
+pub(crate) async fn answer(
     mut router: Router,
     peer: Peer,
     request: Request<Incoming>,

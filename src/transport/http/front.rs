@@ -1,0 +1,228 @@
+//! The front of plain listeners: requests for files are answered by `send` on threads of their own, everything
+//! else by hyper. A connection changes sides as its requests do.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::transport::http::head::{Head, Said, read};
+use crate::transport::http::listener::{END_GRACE, HEAD_PATIENCE, Http, Peer, answer};
+use crate::transport::http::relay::{Answered, Relay, State, UnderWay};
+use crate::transport::http::send::{self, FileFound};
+use crate::transport::http::streams::Streams;
+use crate::transport::tasks::Tasks;
+
+/// One read of a head.
+const READ_BYTES: usize = 4 << 10;
+
+/// A stalled client's connection is given up by the kernel after so many milliseconds without an acknowledgement.
+const USER_TIMEOUT_MS: u32 = 60_000;
+
+/// Finds the file that a path means. None: the router answers. May wait for a disk.
+pub type Find = Arc<dyn Fn(&str, Peer) -> Option<FileFound> + Send + Sync>;
+
+/// What the front needs to answer requests for files.
+#[derive(Clone)]
+pub struct Files {
+    /// Paths below these may mean files.
+    pub prefixes: &'static [&'static str],
+    pub find: Find,
+    pub streams: Streams,
+    /// Where files are sent: a disk that is slow, or a thousand streams, must not delay packets.
+    pub runtime: Handle,
+}
+
+/// A connection of a plain listener.
+struct Connection {
+    server: Http,
+    files: Files,
+    peer: Peer,
+    /// Room for one connection, as long as it lasts.
+    _permit: OwnedSemaphorePermit,
+    tasks: Tasks,
+}
+
+/// What comes next on a connection.
+enum Next {
+    File(Box<Head>),
+    Other,
+    /// Nothing any more.
+    End,
+}
+
+/// Serves a connection until it ends.
+pub(crate) fn serve(
+    server: &Http,
+    files: &Files,
+    stream: TcpStream,
+    peer: Peer,
+    permit: OwnedSemaphorePermit,
+    tasks: &Tasks,
+) {
+    let _ =
+        nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::TcpUserTimeout, &USER_TIMEOUT_MS);
+    let connection =
+        Connection { server: server.clone(), files: files.clone(), peer, _permit: permit, tasks: tasks.clone() };
+    tasks.spawn("http-connection", connection.general(stream, Vec::new(), false));
+}
+
+impl Connection {
+    /// Everything but files. `routed`: the request that was read already is hyper's, whatever its path.
+    async fn general(self, mut stream: TcpStream, mut held: Vec<u8>, mut routed: bool) {
+        loop {
+            let next = if routed { Next::Other } else { self.next(&mut stream, &mut held).await };
+            routed = false;
+            match next {
+                Next::End => return,
+                Next::File(_) => return self.to_files(stream, held),
+                Next::Other => match self.hyper(stream, std::mem::take(&mut held)).await {
+                    Some(released) => (stream, held) = released,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn to_files(self, stream: TcpStream, held: Vec<u8>) {
+        let Ok(stream) = stream.into_std() else { return };
+        let (tasks, runtime) = (self.tasks.clone(), self.files.runtime.clone());
+        let home = Handle::current();
+        tasks.spawn_on(&runtime, "http-files", async move {
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
+            let stop = self.tasks.token();
+            tokio::select! {
+                () = self.send_files(stream, held, home) => {}
+                () = async { stop.cancelled().await; tokio::time::sleep(END_GRACE).await } => {}
+            }
+        });
+    }
+
+    fn to_general(self, stream: TcpStream, held: Vec<u8>, routed: bool, home: &Handle) {
+        let Ok(stream) = stream.into_std() else { return };
+        let tasks = self.tasks.clone();
+        tasks.spawn_on(home, "http-connection", async move {
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                self.general(stream, held, routed).await;
+            }
+        });
+    }
+
+    async fn send_files(self, mut stream: TcpStream, mut held: Vec<u8>, home: Handle) {
+        loop {
+            let head = match self.next(&mut stream, &mut held).await {
+                Next::File(head) => head,
+                Next::Other => return self.to_general(stream, held, false, &home),
+                Next::End => return,
+            };
+            let Some(found) = (self.files.find)(&head.path, self.peer) else {
+                return self.to_general(stream, held, true, &home);
+            };
+            held.drain(..head.length.min(held.len()));
+            self.server.counters.requests.raise();
+            let Peer::Tcp { remote, .. } = self.peer else { return };
+            match send::answer(&stream, remote.ip(), &head, found, &self.files.streams).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    self.server.counters.broken.raise();
+                    tracing::debug!(peer = ?self.peer, path = head.path, %error, "a file was not sent whole");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits for the next head.
+    async fn next(&self, stream: &mut TcpStream, held: &mut Vec<u8>) -> Next {
+        let reading = async {
+            loop {
+                match read(held, self.files.prefixes) {
+                    Said::File(head) => return Next::File(head),
+                    Said::Other => return Next::Other,
+                    Said::More => {}
+                }
+                held.reserve(READ_BYTES);
+                match stream.read_buf(held).await {
+                    Ok(0) if held.is_empty() => return Next::End,
+                    Ok(0) => return Next::Other, // hyper says what is wrong with half a head
+                    Ok(_) => {}
+                    Err(_) => return Next::End,
+                }
+            }
+        };
+        tokio::select! {
+            next = tokio::time::timeout(HEAD_PATIENCE, reading) => next.unwrap_or(Next::End),
+            () = self.tasks.stopping() => Next::End,
+        }
+    }
+
+    /// Lets hyper serve until a file is asked for: the connection and what was read of that request. None: it
+    /// has ended.
+    async fn hyper(&self, stream: TcpStream, replay: Vec<u8>) -> Option<(TcpStream, Vec<u8>)> {
+        let state = Arc::new(State::default());
+        let relay = Relay::new(stream, replay, self.files.prefixes, Arc::clone(&state));
+        let (router, counters, peer) = (self.server.router(), Arc::clone(&self.server.counters), self.peer);
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            counters.requests.raise();
+            let under_way = UnderWay::new(&state);
+            let answering = answer(router.clone(), peer, request);
+            // Boxed: a connection that gives its parts back must be movable.
+            let answered: Pin<Box<dyn Future<Output = Result<Response<Answered>, Infallible>> + Send>> =
+                Box::pin(async move {
+                    let response = answering.await?;
+                    Ok(response.map(|body| Answered::new(body, under_way)))
+                });
+            answered
+        });
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
+        let mut connection = builder.serve_connection(TokioIo::new(relay), service);
+        let stop = self.tasks.token();
+        let mut ended = tokio::select! {
+            ended = std::future::poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
+            () = stop.cancelled() => {
+                Pin::new(&mut connection).graceful_shutdown();
+                let rest = std::future::poll_fn(|context| connection.poll_without_shutdown(context));
+                tokio::time::timeout(END_GRACE, rest).await.unwrap_or(Ok(()))
+            }
+        };
+        let released = connection.into_parts().io.into_inner().released();
+        if let (None, Err(error)) = (&released, std::mem::replace(&mut ended, Ok(()))) {
+            self.server.counters.broken.raise();
+            tracing::debug!(peer = ?self.peer, %error, "http connection broke off");
+        }
+        released
+    }
+}
+
+/// Threads on which files are sent, apart from those of packets and requests. They end with the daemon.
+///
+/// # Errors
+/// The system has no more threads to give.
+pub fn threads(tasks: &Tasks) -> std::io::Result<Handle> {
+    let count = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(count)
+        .thread_name("muster-files")
+        .enable_all()
+        .build()?;
+    let (handle, stop) = (runtime.handle().clone(), tasks.token());
+    std::thread::Builder::new().name("muster-files".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            stop.cancelled().await;
+            // Streams have their grace; what is left then is cut off with the runtime.
+            tokio::time::sleep(END_GRACE + Duration::from_secs(1)).await;
+        });
+        runtime.shutdown_background();
+    })?;
+    Ok(handle)
+}
