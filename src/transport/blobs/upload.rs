@@ -190,7 +190,7 @@ impl Blobs {
 
     fn begin_now(&self, digest: Digest, size: u64, chunks: &[Chunk]) -> Result<Begun, BlobError> {
         if size > BLOB_BYTES_MAX {
-            return Err(BlobError::Wrong(format!("size: at most {BLOB_BYTES_MAX} bytes are stored")));
+            return Err(BlobError::TooLarge(BLOB_BYTES_MAX));
         }
         let upload = {
             let _admission = self.0.admission.lock().unwrap_or_else(PoisonError::into_inner);
@@ -276,7 +276,7 @@ impl Blobs {
         let turn = timeout(TURN_PATIENCE, Arc::clone(&upload.turn).lock_owned()).await;
         let turn = turn.map_err(|_| BlobError::Busy)?;
         if upload.part().state != UploadState::Receiving {
-            return Err(BlobError::Wrong("the upload is complete already".to_owned()));
+            return Err(BlobError::Complete);
         }
         let (sender, pieces) = mpsc::channel(UPLOAD_QUEUE_PIECES);
         let (blobs, shared, start) = (self.clone(), Arc::clone(&upload), range.start);
@@ -327,7 +327,7 @@ impl Blobs {
         let upload = self.find(id)?;
         match upload.info() {
             UploadInfo { state: UploadState::Receiving, .. } => {}
-            UploadInfo { state: UploadState::Failed(why), .. } => return Err(BlobError::Wrong(why)),
+            UploadInfo { state: UploadState::Failed(why), .. } => return Err(BlobError::Refused(why)),
             checking => return Ok(Completed::Checking(checking)),
         }
         let turn = timeout(TURN_PATIENCE, Arc::clone(&upload.turn).lock_owned()).await;
