@@ -12,6 +12,7 @@ mod explain;
 mod foreign;
 mod groups;
 mod hint;
+mod image;
 mod inventory;
 mod manual;
 mod nodes;

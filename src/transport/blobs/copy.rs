@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt;
 
 use crate::base::Digest;
 use crate::transport::blobs::chunks::{CHUNK_MAX, Chunk, digest_of};
-use crate::transport::blobs::upload::{Pen, Upload};
+use crate::transport::blobs::pen::Pen;
+use crate::transport::blobs::upload::Upload;
 use crate::transport::blobs::{BlobError, Blobs};
 
 /// Where a chunk lies.

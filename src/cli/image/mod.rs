@@ -1,0 +1,3 @@
+//! Images on the command line.
+
+mod upload;
