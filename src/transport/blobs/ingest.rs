@@ -11,9 +11,6 @@ use crate::transport::blobs::chunks::{Chunk, Digester, encode};
 use crate::transport::blobs::{BlobError, BlobInfo, Blobs, READ_BYTES, fresh};
 use crate::transport::clock::now;
 
-/// How far an ingest of unknown length goes before it asks again for room.
-const ROOM_STRIDE: u64 = 64 << 20;
-
 impl Blobs {
     /// Takes in what can be read. With `declared`, its digest and size must be these. Blocks.
     ///
@@ -24,7 +21,8 @@ impl Blobs {
         source: &mut dyn Read,
         declared: Option<(Digest, u64)>,
     ) -> Result<BlobInfo, BlobError> {
-        self.room_for(declared.map_or(0, |(_, size)| size))?;
+        let size = declared.map_or(0, |(_, size)| size);
+        self.room_for(size, size)?;
         let temp = format!("ingest-{}", fresh()?);
         let file = self.0.tmp.create(&temp)?;
         let done = self.ingest_into(&file, &temp, source, declared);
@@ -42,7 +40,7 @@ impl Blobs {
         source: &mut dyn Read,
         declared: Option<(Digest, u64)>,
     ) -> Result<BlobInfo, BlobError> {
-        let (mut digester, mut size, mut asked) = (Digester::default(), 0_u64, 0_u64);
+        let (mut digester, mut size) = (Digester::default(), 0_u64);
         let mut buffer = vec![0; READ_BYTES];
         loop {
             let length = match source.read(&mut buffer) {
@@ -55,9 +53,8 @@ impl Blobs {
             if let Some((_, declared)) = declared.filter(|(_, declared)| size > *declared) {
                 return Err(BlobError::OtherSize { declared, found: size });
             }
-            if declared.is_none() && size > asked {
-                self.room_for(ROOM_STRIDE)?;
-                asked += ROOM_STRIDE;
+            if declared.is_none() {
+                self.room_for(size, length as u64)?;
             }
             digester.feed(&buffer[..length]);
             file.write_all(&buffer[..length])?;

@@ -275,13 +275,14 @@ impl Blobs {
         })
     }
 
-    /// Refuses what would go beyond the quota or into the reserve.
-    fn room_for(&self, needed: u64) -> Result<(), BlobError> {
+    /// Refuses a file of `whole` bytes, of which `needed` are not on the disk yet, that would go beyond the quota
+    /// or into the reserve.
+    fn room_for(&self, whole: u64, needed: u64) -> Result<(), BlobError> {
         let usage = self.usage()?;
         if let Some(quota) = usage.quota.map(NonZeroU64::get) {
             let free = quota.saturating_sub(usage.bytes.saturating_add(usage.upload_bytes));
-            if needed > free {
-                return Err(BlobError::Quota { needed, free, quota });
+            if whole > free {
+                return Err(BlobError::Quota { needed: whole, free, quota });
             }
         }
         let free = usage.free.saturating_sub(usage.reserve);

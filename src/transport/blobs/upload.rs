@@ -180,7 +180,7 @@ impl Blobs {
         if self.index().uploads.len() >= UPLOADS_MAX {
             return Err(BlobError::TooMany(UPLOADS_MAX));
         }
-        self.room_for(size)?;
+        self.room_for(size, size)?;
         let upload = Upload::new(fresh()?, digest, size, now());
         if let Err(error) = self.write_upload(&upload) {
             self.drop_files(&upload);
