@@ -417,3 +417,125 @@ fn on_a_full_disk_uploads_are_refused_and_what_is_stored_is_served() {
     assert_eq!(read_back(&blobs, &folder, &digest_of(&octets)), octets);
     assert!(fs::read_dir(folder.join("tmp")).unwrap().next().is_none());
 }
+
+/// A daemon of its own, on its Unix socket alone.
+struct Daemon {
+    child: std::process::Child,
+    socket: PathBuf,
+}
+
+impl Daemon {
+    fn start(folder: &Path) -> Daemon {
+        let config = folder.join("muster.toml");
+        let off = "listen = []\n";
+        let text =
+            format!("[http]\n{off}[https]\n{off}[tftp]\n{off}[dns]\n{off}[images]\nreserve = \"1MB\"\n");
+        fs::write(&config, text).unwrap();
+        let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_muster"));
+        command.arg("--config").arg(&config).arg("--data-dir").arg(folder.join("data")).arg("serve");
+        let child = command.stdout(std::process::Stdio::null()).stderr(log).spawn().unwrap();
+        let daemon = Daemon { child, socket: folder.join("data/muster.sock") };
+        let limit = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while daemon.ask("GET", "/status", "", &[]).is_none() {
+            assert!(std::time::Instant::now() < limit, "{}", fs::read_to_string(folder.join("log")).unwrap());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        daemon
+    }
+
+    /// Status and JSON of an answer; none if the daemon went away.
+    fn ask(&self, method: &str, path: &str, fields: &str, body: &[u8]) -> Option<(u16, Value)> {
+        ask(&self.socket, method, path, fields, body).ok()
+    }
+
+    /// `kill -9`.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn ask(socket: &Path, method: &str, path: &str, fields: &str, body: &[u8]) -> std::io::Result<(u16, Value)> {
+    let mut stream = std::os::unix::net::UnixStream::connect(socket)?;
+    let head = format!(
+        "{method} {PREFIX}{path} HTTP/1.1\r\nhost: muster\r\nconnection: close\r\ncontent-length: {}\r\n{fields}\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let text = String::from_utf8_lossy(&answer);
+    let (head, body) = text.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let json = serde_json::from_str(body).map_err(std::io::Error::other)?;
+    Ok((status.ok_or(std::io::ErrorKind::InvalidData)?, json))
+}
+
+/// Sends what is missing and completes, until the daemon goes away. Answers the last that it said.
+fn send_until_death(socket: &Path, octets: &[u8]) -> Option<Value> {
+    let mut told = None;
+    let mut upload = ask(socket, "POST", "/uploads", "", declare(octets).to_string().as_bytes()).ok()?.1;
+    while upload["present"] == false {
+        told = Some(upload.clone());
+        let path = format!("/uploads/{}", upload["id"].as_str().unwrap());
+        let answer = match upload["missing"].as_array().unwrap().first() {
+            Some(range) => {
+                let first = usize::try_from(range["first"].as_u64().unwrap()).unwrap();
+                let end = (first + (1 << 20)).min(octets.len());
+                let field = format!("content-range: bytes {first}-{}/{}\r\n", end - 1, octets.len());
+                ask(socket, "PATCH", &path, &field, &octets[first..end])
+            }
+            None => ask(socket, "POST", &format!("{path}/complete"), "", b""),
+        };
+        let Ok((status, json)) = answer else { return told };
+        assert_eq!(status, 200, "{json}");
+        upload = json;
+    }
+    Some(upload)
+}
+
+#[test]
+fn a_daemon_that_is_killed_during_uploads_keeps_what_it_acknowledged() {
+    const ROUNDS: u64 = 25;
+    let folder = tempfile::tempdir().unwrap();
+    let seed = u64::from(std::process::id());
+    eprintln!("seed {seed}");
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let (mut content, mut whole, mut resumed) = (0, Vec::new(), 0);
+    let mut octets = noise(24 << 20, content);
+    // How many bytes of the present content were acknowledged.
+    let mut promised = 0;
+    for round in 0..ROUNDS {
+        let daemon = Daemon::start(folder.path());
+        let (_, begun) = daemon.ask("POST", "/uploads", "", declare(&octets).to_string().as_bytes()).unwrap();
+        let received = begun["received"].as_u64().unwrap();
+        assert!(received >= promised, "round {round}: {received} bytes are left of {promised}");
+        resumed += u64::from(received > 0 && begun["present"] == false);
+        for digest in &whole {
+            let (status, blob) = daemon.ask("GET", &format!("/blobs/{digest}"), "", &[]).unwrap();
+            assert_eq!((status, &blob["size"]), (200, &json!(24 << 20)), "round {round}");
+        }
+        let (socket, sent) = (daemon.socket.clone(), octets.clone());
+        let client = std::thread::spawn(move || send_until_death(&socket, &sent));
+        std::thread::sleep(std::time::Duration::from_millis(dice.u64(5..250)));
+        daemon.kill();
+        let told = client.join().unwrap();
+        promised = told.as_ref().map_or(promised, |told| told["received"].as_u64().unwrap());
+        if told.is_some_and(|told| told["present"] == true) {
+            whole.push(declare(&octets)["digest"].as_str().unwrap().to_owned());
+            (content, promised) = (content + 1, 0);
+            octets = noise(24 << 20, content);
+        }
+    }
+    eprintln!("{} blobs, {resumed} uploads resumed", whole.len());
+    assert!(!whole.is_empty() && resumed > 3, "{} blobs, {resumed} resumed: this shows little", whole.len());
+    // Whatever bears the name of a blob has its content.
+    let blobs = open(&folder.path().join("data/blobs"));
+    for info in blobs.list() {
+        let content = fs::read(place(&folder.path().join("data/blobs"), &info.digest)).unwrap();
+        assert_eq!(digest_of(&content), info.digest);
+    }
+    assert!(whole.iter().all(|digest| blobs.has(&digest.parse().unwrap())));
+}

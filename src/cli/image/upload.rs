@@ -72,7 +72,7 @@ enum Outcome {
 impl Sender<'_> {
     fn run(&self) -> anyhow::Result<()> {
         let mut told = self.begin()?;
-        let share = if told.size == 0 { 100 } else { told.received.saturating_mul(100) / told.size };
+        let share = told.received.saturating_mul(100).checked_div(told.size).unwrap_or(100);
         self.bar.set_message(format!("sending; {share} % are there already"));
         let mut tries = Tries::default();
         while !told.present {

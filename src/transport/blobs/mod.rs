@@ -166,7 +166,9 @@ impl Blobs {
     fn find_blobs(&self) -> std::io::Result<()> {
         let mut found = BTreeMap::new();
         for name in self.0.corrupt.names()? {
-            if let (Ok(digest), Some((size, at))) = (name.parse::<Digest>(), self.0.corrupt.facts(&name)?) {
+            if let (Ok(digest), Some((size, at))) =
+                (name.parse::<Digest>(), self.0.corrupt.facts(&name).ok().flatten())
+            {
                 let stored = Timestamp(at);
                 let info = BlobInfo { digest, size, stored, checked: stored, corrupt: true };
                 found.insert(digest, info);
@@ -176,11 +178,17 @@ impl Blobs {
             // What we did not make is left where it is, and never served.
             let Ok(folder) = self.0.blobs.sub(&prefix) else { continue };
             let lists = self.0.lists.sub(&prefix).ok();
-            for name in folder.names()? {
+            // A damaged directory costs its own blobs, not the start of the head.
+            let names = folder.names().unwrap_or_else(|error| {
+                tracing::error!(prefix, %error, "a directory of blobs cannot be read");
+                Vec::new()
+            });
+            for name in names {
                 let Some(digest) = name.parse::<Digest>().ok().filter(|digest| digest.hex() == name) else {
                     continue;
                 };
-                let Some((size, at)) = folder.facts(&name)?.filter(|_| name.starts_with(&prefix)) else {
+                let facts = folder.facts(&name).ok().flatten();
+                let Some((size, at)) = facts.filter(|_| name.starts_with(&prefix)) else {
                     continue;
                 };
                 let checked = lists.as_ref().and_then(|lists| lists.facts(&name).ok().flatten());

@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::sync::Arc;
 
+use nix::sys::stat::{Mode, fchmod};
+
 use crate::base::limits::UPLOAD_PIECES_MAX;
 use crate::base::{Timestamp, Uuid};
 use crate::transport::blobs::upload::Upload;
@@ -16,14 +18,21 @@ impl Blobs {
             let Some(id) = name.strip_suffix(".upload").and_then(|id| id.parse::<Uuid>().ok()) else {
                 continue;
             };
-            if let Some(upload) = self.revive(id)?.filter(|upload| !self.has(&upload.digest)) {
+            let upload = self.revive(id).unwrap_or_else(|error| {
+                tracing::warn!(upload = %id, %error, "an upload cannot be taken up");
+                None
+            });
+            if let Some(upload) = upload.filter(|upload| !self.has(&upload.digest)) {
                 self.index().uploads.insert(id, Arc::new(upload));
             }
         }
         for name in tmp.names()? {
             let id = name.split_once('.').and_then(|(id, _)| id.parse::<Uuid>().ok());
             if id.is_none_or(|id| !self.index().uploads.contains_key(&id)) {
-                tmp.remove(&name)?;
+                // What cannot be removed takes room, but is never served.
+                if let Err(error) = tmp.remove(&name) {
+                    tracing::warn!(name, %error, "something strange lies in tmp");
+                }
             }
         }
         Ok(())
@@ -41,6 +50,9 @@ impl Blobs {
         let facts = self.0.tmp.facts(&format!("{id}.part"))?;
         let Some((_, touched)) = facts.filter(|(length, _)| *length == size) else { return Ok(None) };
         let upload = Upload::new(id, digest, size, Timestamp(touched));
+        // The power may have gone between its last two steps: read-only, but not renamed.
+        let part = self.0.tmp.open(&format!("{id}.part"))?;
+        fchmod(&part, Mode::from_bits_truncate(0o600))?;
         let log = read("ranges", UPLOAD_PIECES_MAX * record::RANGE_BYTES).unwrap_or_default();
         let ranges = record::ranges(&log, size);
         let mut part = upload.part();

@@ -320,7 +320,7 @@ impl Blobs {
     }
 
     fn check(&self, upload: &Upload) -> Result<BlobInfo, BlobError> {
-        let file = self.0.tmp.edit(&upload.name("part"))?;
+        let file = self.0.tmp.open(&upload.name("part"))?;
         let (mut digester, mut at) = {
             let mut part = upload.part();
             part.state = UploadState::Checking(part.hashed);

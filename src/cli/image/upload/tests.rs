@@ -35,7 +35,7 @@ struct Daemon {
 struct Wire {
     bytes: AtomicU64,
     patches: AtomicU64,
-    /// So many of the next ranges are answered with an error after they were taken in, or not at all.
+    /// So many of the next ranges are answered with an error; the last but one of them is taken in.
     fail: AtomicU64,
 }
 
@@ -53,7 +53,7 @@ async fn counted(wire: Arc<Wire>, request: Request, next: Next) -> Response {
             next.run(request).await;
             StatusCode::GATEWAY_TIMEOUT.into_response()
         }
-        // The connection ends in the middle of the body.
+        // The head is about to stop, and does not read the body.
         Ok(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         Err(_) => next.run(request).await,
     }
