@@ -231,6 +231,8 @@ impl Blobs {
         }
         let turn = timeout(TURN_PATIENCE, Arc::clone(&upload.turn).lock_owned()).await;
         let turn = turn.map_err(|_| BlobError::Busy)?;
+        // Meanwhile it may have been completed or cancelled.
+        let upload = self.find(upload.id)?;
         if upload.part().state != UploadState::Receiving {
             return Err(BlobError::Complete);
         }
