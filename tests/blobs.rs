@@ -190,6 +190,38 @@ async fn a_corrupt_blob_is_found_set_aside_and_healed_by_its_bad_chunk_alone() {
     assert_eq!(fs::read_dir(folder.join("corrupt")).unwrap().count(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_background_checks_what_was_not_checked_for_a_week_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let digests = [1, 2, 3].map(|seed| store(&open(folder.path()), &noise(600_000, 20 + seed)));
+    let [old, old_corrupt, recent] = digests;
+    for digest in [old, old_corrupt] {
+        let list = folder.path().join("chunks").join(&digest.hex()[..2]).join(digest.hex());
+        let week = std::time::Duration::from_secs(8 * 86_400);
+        let file = fs::File::options().write(true).open(list).unwrap();
+        file.set_modified(std::time::SystemTime::now() - week).unwrap();
+    }
+    for digest in [old_corrupt, recent] {
+        let path = place(folder.path(), &digest);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&path, noise(600_000, 30)).unwrap();
+    }
+    let scrub = std::num::NonZeroU64::new(1 << 30);
+    let blobs = Blobs::open(folder.path(), Settings { scrub, ..settings(0) }).unwrap();
+    let tasks = muster::transport::tasks::Tasks::new();
+    blobs.start(&tasks);
+    while blobs.progress().blobs_done < 2 || blobs.progress().running {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let corrupt = |digest: &Digest| blobs.info(digest).unwrap().corrupt;
+    assert_eq!(digests.map(|digest| corrupt(&digest)), [false, true, false]);
+    assert_eq!((blobs.progress().blobs, blobs.progress().bytes_done), (2, 1_200_000));
+    tasks.stop(std::time::Duration::from_secs(5)).await;
+    // What was checked is known after a restart, and is not due again.
+    let age = open(folder.path()).info(&old).unwrap().checked;
+    assert!(muster::transport::clock::now().since(age).as_secs() < 600);
+}
+
 #[tokio::test]
 async fn an_interrupted_upload_goes_on_after_a_restart() {
     let octets = noise(5 << 20, 5);
