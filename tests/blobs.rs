@@ -507,7 +507,7 @@ fn ask(socket: &Path, method: &str, path: &str, fields: &str, body: &[u8]) -> st
 
 /// Sends what is missing and completes, until the daemon goes away. Answers the last that it said.
 fn send_until_death(socket: &Path, octets: &[u8]) -> Option<Value> {
-    let mut told = None;
+    let mut told;
     let mut upload = ask(socket, "POST", "/uploads", "", declare(octets).to_string().as_bytes()).ok()?.1;
     while upload["present"] == false {
         told = Some(upload.clone());

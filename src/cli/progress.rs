@@ -46,7 +46,7 @@ impl Metered {
 }
 
 /// A bar for octets that are read and sent; nothing is seen off terminals.
-#[cfg_attr(not(test), allow(dead_code, reason = "the import of images shows it"))]
+#[allow(dead_code, reason = "the import of images shows it")]
 pub(crate) fn bytes_bar() -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();

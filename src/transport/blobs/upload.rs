@@ -148,7 +148,7 @@ impl Blobs {
         if size > BLOB_BYTES_MAX {
             return Err(BlobError::TooLarge(BLOB_BYTES_MAX));
         }
-        let upload = {
+        let (upload, made) = {
             let _admission = self.0.admission.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(info) = self.info(&digest).filter(|info| !info.corrupt) {
                 return match info.size == size {
@@ -158,19 +158,19 @@ impl Blobs {
             }
             self.index().uploads.retain(|_, upload| upload.digest != digest || upload.is_alive());
             let same = self.index().uploads.values().find(|upload| upload.digest == digest).cloned();
-            if let Some(upload) = same {
-                return match upload.size == size {
-                    true => Ok(Begun::Upload(upload.info(), false)),
-                    false => Err(BlobError::OtherSize { declared: size, found: upload.size }),
-                };
+            match same {
+                Some(upload) if upload.size != size => {
+                    return Err(BlobError::OtherSize { declared: size, found: upload.size });
+                }
+                Some(upload) => (upload, false),
+                None => (self.make_upload(digest, size)?, true),
             }
-            self.make_upload(digest, size)?
         };
         if let Ok(turn) = Arc::clone(&upload.turn).try_lock_owned() {
             self.copy_known(&upload, chunks)?;
             drop(turn);
         }
-        Ok(Begun::Upload(upload.info(), true))
+        Ok(Begun::Upload(upload.info(), made))
     }
 
     fn make_upload(&self, digest: Digest, size: u64) -> Result<Arc<Upload>, BlobError> {
