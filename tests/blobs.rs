@@ -1,6 +1,7 @@
 //! Stored content and uploads, over the API and below it: what was acknowledged is there after a restart, what is
 //! not as declared is refused, and what is corrupt is never served.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test waits for a process and makes files old")]
 
 mod head;
 
@@ -251,6 +252,8 @@ async fn an_interrupted_upload_goes_on_after_a_restart() {
     assert_eq!(finish(&head, again, &octets).await, (4 << 20) - 300_000);
     assert_eq!(read_back(&head.context.blobs, head.folder.path(), &digest_of(&octets)), octets);
     head.get(&path).await.refused(404);
+    let known = head.send("HEAD", &format!("/blobs/{}", digest_of(&octets)), "").await;
+    assert!(known.status == 200 && known.bytes.is_empty());
     let present = head.json("POST", "/uploads", declare(&octets)).await.ok();
     assert_eq!((&present["present"], &present["id"]), (&json!(true), &Value::Null));
 }
