@@ -89,7 +89,13 @@ fn parameters(operation: &Operation) -> Vec<Value> {
         |(name, meaning)| json!({"name": name, "in": "query", "description": meaning, "schema": shape(name)}),
     ));
     let header = |name: &str, meaning: &str| json!({"name": name, "in": "header", "description": meaning, "schema": {"type": "string"}});
-    if operation.writes() {
+    if operation.body == Some("octets") {
+        let mut range = header("Content-Range", "Where the bytes belong: `bytes FIRST-LAST/SIZE`");
+        range["required"] = json!(true);
+        parameters.push(range);
+    } else if operation.tag() == "uploads" && operation.writes() {
+        // Content is named by what it is: there is nothing that another could have changed.
+    } else if operation.writes() {
         parameters.push(header("If-Match", "Only if the thing still has one of these tags"));
         parameters.push(header("If-None-Match", "`*`: only if it is not there"));
     } else if operation.path == "/events" {
@@ -174,6 +180,7 @@ fn content(name: &str, method: &str) -> Value {
     let reference = |name: &str| json!({"$ref": format!("{SCHEMAS}{name}")});
     let list = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let (kind, schema) = match (name, list) {
+        ("octets", _) => ("application/octet-stream", json!({"type": "string", "format": "binary"})),
         ("text", _) => ("text/plain", json!({"type": "string"})),
         ("yaml", _) => ("application/yaml", json!({"type": "object"})),
         ("any", _) => ("application/json", json!({"type": "object"})),
@@ -218,6 +225,9 @@ fn schemas() -> Value {
         add::<types::LeaseBody>,
         add::<types::SightingBody>,
         add::<v1::batch::BatchBody>,
+        add::<v1::blobs::BlobBody>,
+        add::<v1::uploads::NewUploadBody>,
+        add::<v1::uploads::UploadBody>,
         add::<v1::events::EventBody>,
         add::<v1::explain::StepBody>,
         add::<v1::interfaces::OwnedBody>,

@@ -154,8 +154,30 @@ impl Client {
         body: Vec<u8>,
         kind: &str,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
-        let mut request = self.request(method, path, body)?;
+        let mut request = self.request(method, path, Metered::new(Bytes::from(body), "planning"))?;
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_str(kind)?);
+        self.deliver(request)
+    }
+
+    /// A request below the API's prefix whose caller shows progress itself; `range` says where the body belongs.
+    pub(crate) fn part(
+        &self,
+        method: Method,
+        path: &str,
+        range: Option<&str>,
+        body: Bytes,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let mut request = self.request(method, &format!("{}{path}", v1::PREFIX), Metered::hidden(body))?;
+        let headers = request.headers_mut();
+        let kind = if range.is_some() { "application/octet-stream" } else { "application/json" };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        if let Some(range) = range {
+            headers.insert(header::CONTENT_RANGE, HeaderValue::from_str(range)?);
+        }
+        self.deliver(request)
+    }
+
+    fn deliver(&self, request: Request<Metered>) -> anyhow::Result<(StatusCode, Bytes)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let exchange = async { exchange(self.open().await?, request).await };
         let patient = async { tokio::time::timeout(PATIENCE, exchange).await };
@@ -163,8 +185,7 @@ impl Client {
     }
 
     /// A request with what every request to this daemon carries.
-    fn request(&self, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<Request<Metered>> {
-        let body = Metered::new(Bytes::from(body), "planning");
+    fn request(&self, method: Method, path: &str, body: Metered) -> anyhow::Result<Request<Metered>> {
         let mut request = Request::builder().method(method).uri(path).body(body)?;
         let headers = request.headers_mut();
         match &self.0 {
@@ -286,7 +307,7 @@ fn decode<T: DeserializeOwned>(body: &Bytes) -> anyhow::Result<T> {
 }
 
 /// The API's problem as text: the cause, then each problem on a line.
-fn refusal(status: StatusCode, body: &Bytes) -> anyhow::Error {
+pub(crate) fn refusal(status: StatusCode, body: &Bytes) -> anyhow::Error {
     let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
         return anyhow::anyhow!("the daemon refuses: {status}");
     };

@@ -38,6 +38,21 @@ impl Metered {
         };
         Metered { rest: bytes, bar }
     }
+
+    /// Without a bar of its own: the caller shows one for many requests.
+    pub(crate) fn hidden(bytes: Bytes) -> Metered {
+        Metered { rest: bytes, bar: ProgressBar::hidden() }
+    }
+}
+
+/// A bar for octets that are read and sent; nothing is seen off terminals.
+pub(crate) fn bytes_bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    bar.set_style(style("{wide_bar} {bytes} of {total_bytes} {msg}"));
+    bar
 }
 
 impl Body for Metered {
@@ -134,6 +149,7 @@ mod tests {
             "sending {wide_bar} {bytes} of {total_bytes}",
             "{spinner} {msg} … {elapsed}",
             "{wide_bar} {pos} of {len} {msg}",
+            "{wide_bar} {bytes} of {total_bytes} {msg}",
         ] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }

@@ -92,12 +92,16 @@ impl Head {
         Head { prefix, ..Head::start(site) }
     }
 
+    /// The same, with the blobs of a head before, as after a restart.
+    pub fn below_on(prefix: &'static str, folder: Arc<tempfile::TempDir>, site: &str) -> Head {
+        Head { prefix, ..Head::on(folder, site) }
+    }
+
     pub fn start(site: &str) -> Head {
         Head::on(Arc::new(tempfile::tempdir().unwrap()), site)
     }
 
-    /// A head whose blobs lie here: those of a head before, as after a restart.
-    pub fn on(folder: Arc<tempfile::TempDir>, site: &str) -> Head {
+    fn on(folder: Arc<tempfile::TempDir>, site: &str) -> Head {
         let tasks = Tasks::new();
         let (store, loaded) = Store::open(memory()).unwrap();
         let site = Arc::new(Config::parse(site).unwrap().site);

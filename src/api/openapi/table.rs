@@ -193,6 +193,22 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     op(
         "get",
+        "/blobs",
+        "List stored content",
+        &[("state", "good or corrupt"), AFTER, LIMIT],
+        None,
+        Some("[Blob]"),
+    ),
+    op("post", "/blobs/{digest}/verify", "Hold stored content against its digest", &[], None, Some("Blob")),
+    op("get", "/blobs/{digest}", "Show what is known of stored content", &[], None, Some("Blob")),
+    op("get", "/uploads", "List uploads", PAGE, None, Some("[Upload]")),
+    op("post", "/uploads", "Begin or resume an upload", &[], Some("NewUpload"), Some("Upload")),
+    op("get", "/uploads/{id}", "Show an upload and what is missing", &[], None, Some("Upload")),
+    op("patch", "/uploads/{id}", "Send a range of the content", &[], Some("octets"), Some("Upload")),
+    op("delete", "/uploads/{id}", "Cancel an upload", &[], None, None),
+    op("post", "/uploads/{id}/complete", "Check what was sent and store it", &[], None, Some("Upload")),
+    op(
+        "get",
         "/events",
         "What happens: a stream of server-sent events, or with `follow=0` a list",
         &[

@@ -29,7 +29,7 @@ pub(crate) async fn admitted(request: Request, next: Next) -> Response {
     if response.status() != StatusCode::PAYLOAD_TOO_LARGE {
         return response;
     }
-    let max = if matches!(operation.path, "/inventory/import" | "/batch") {
+    let max = if matches!(operation.path, "/inventory/import" | "/batch" | "/uploads") {
         IMPORT_BYTES_MAX
     } else {
         REQUEST_BYTES_MAX
@@ -84,8 +84,8 @@ fn body_fits(operation: &Operation, headers: &HeaderMap) -> Result<(), Problem> 
     let kind =
         kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let json = matches!(kind.as_str(), "application/json" | "application/merge-patch+json");
-    // An import finds out by itself what it reads.
-    if json || body == "text" {
+    // An import finds out by itself what it reads; of content it does not matter.
+    if json || matches!(body, "text" | "octets") {
         return Ok(());
     }
     let text = format!("Content-Type: {kind:?} is not read here; send application/json");

@@ -3,6 +3,7 @@
 mod admission;
 mod answers;
 pub mod batch;
+pub mod blobs;
 mod bmcs;
 mod boot;
 pub mod cloud_init;
@@ -23,6 +24,7 @@ pub mod status;
 mod terms;
 pub mod traffic;
 pub mod types;
+pub mod uploads;
 mod work;
 mod write;
 
@@ -56,6 +58,16 @@ pub fn router(context: Context) -> Router {
         )
         .route("/interfaces", get(interfaces::list))
         .route("/batch", post(batch::run).layer(DefaultBodyLimit::max(IMPORT_BYTES_MAX)))
+        .route("/blobs", get(blobs::list))
+        .route("/blobs/{digest}/verify", post(blobs::verify))
+        .route("/blobs/{digest}", get(blobs::show))
+        .route(
+            "/uploads",
+            get(uploads::list).post(uploads::begin).layer(DefaultBodyLimit::max(IMPORT_BYTES_MAX)),
+        )
+        // The body of the patch goes to the disk piece by piece; no limit is on its way.
+        .route("/uploads/{id}", get(uploads::show).patch(uploads::receive).delete(uploads::cancel))
+        .route("/uploads/{id}/complete", post(uploads::complete))
         .route("/events", get(events::events))
         .route("/bmcs", get(bmcs::list))
         .route("/bmcs/{name}", get(bmcs::show).put(bmcs::put).patch(bmcs::patch).delete(bmcs::remove))

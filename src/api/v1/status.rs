@@ -10,6 +10,7 @@ use crate::api::v1::observed::{NetworkBody, leases_of, network_body};
 use crate::base::Timestamp;
 use crate::model::validate::validate;
 use crate::model::{DhcpMode, Snapshot};
+use crate::transport::blobs::{Usage, blocking};
 use crate::transport::clock::now;
 use crate::transport::dhcp::handle::Rogue;
 
@@ -101,6 +102,9 @@ pub(crate) async fn status(State(context): State<Context>) -> Json<StatusBody> {
     // A network file system may let us wait.
     let disk = tokio::task::spawn_blocking(move || disk.and_then(|path| room(&path))).await.ok().flatten();
     findings.extend(disk.and_then(|(free, total)| of_disk(free, total)));
+    let blobs = context.blobs.clone();
+    let usage = blocking(move || blobs.usage()).await.ok();
+    findings.extend(usage.iter().flat_map(of_blobs));
     findings.sort_by_key(|finding| finding.severity);
     let listeners = context.about.listeners.iter().map(|listener| ListenerBody {
         protocol: listener.protocol.to_owned(),
@@ -228,6 +232,26 @@ fn of_loaders(context: &Context, snapshot: &Snapshot) -> Option<FindingBody> {
         let text = "no loaders were found: machines without iPXE in ROM cannot boot";
         finding("loaders", Severity::Error, text, "apt-get install ipxe, then reload muster")
     })
+}
+
+fn of_blobs(usage: &Usage) -> Vec<FindingBody> {
+    let mut findings = Vec::new();
+    if usage.corrupt > 0 {
+        let text = format!("{} stored files are corrupt and are not served", usage.corrupt);
+        let fix =
+            "import their images again (GET /api/v1/blobs?state=corrupt lists them), and look at the disk";
+        findings.push(finding("images", Severity::Error, text, fix));
+    }
+    if usage.free <= usage.reserve {
+        let text = format!(
+            "no image can be stored: {} MiB of the disk are free, {} are kept in reserve",
+            usage.free >> 20,
+            usage.reserve >> 20
+        );
+        let fix = "muster image gc, a larger disk, or a smaller images.reserve";
+        findings.push(finding("images", Severity::Warning, text, fix));
+    }
+    findings
 }
 
 /// Free and total bytes where this lies.

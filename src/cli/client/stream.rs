@@ -25,7 +25,8 @@ impl Client {
         path: &str,
         mut on_line: impl FnMut(&str) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
-        let request = self.request(Method::GET, &format!("{}{path}", v1::PREFIX), Vec::new())?;
+        let request =
+            self.request(Method::GET, &format!("{}{path}", v1::PREFIX), Metered::hidden(Bytes::new()))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (status, body) =
             runtime.block_on(async { lines(self.open().await?, request, &mut on_line).await })?;

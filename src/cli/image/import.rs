@@ -9,7 +9,7 @@ use crate::cli::client::Client;
 use crate::cli::image::source::{self, Options, Prepared};
 use crate::cli::image::work::WorkDir;
 use crate::cli::image::{show, upload};
-use crate::cli::progress::Steps;
+use crate::cli::progress::{Steps, bytes_bar};
 use crate::cli::{Global, table};
 use crate::model::TagKey;
 
@@ -63,29 +63,25 @@ impl Import {
         let work = work.open()?;
         let steps = Steps::new(None);
         let prepared = source::open(spec.as_deref(), &source, work.path(), &steps)?;
-        let Prepared {
-            kernel,
-            initrds,
-            root,
-            kernel_version,
-            arch,
-            cmdline,
-            labels: found,
-            origin,
-            notes,
-        } = prepared;
+        let Prepared { kernel, initrds, root, kernel_version, arch, cmdline, labels: found, origin, notes } =
+            prepared;
         drop(steps);
         notes.iter().for_each(|note| eprintln!("muster: {note}"));
         let kernel = kernel.context("there is no kernel; name it with --kernel")?;
-        let initrds = initrds.iter().map(|path| upload::upload(client, path)).collect::<Result<Vec<_>, _>>()?;
+        let send = |path: &std::path::Path| {
+            let bar = bytes_bar();
+            let digest = upload::upload(client, path, &bar);
+            bar.finish_and_clear();
+            digest.map(|digest| digest.to_string())
+        };
         let body = NewImageBody {
             name: key.name.to_string(),
             tag: Some(key.tag.to_string()),
             arch: arch.map(|arch| arch.as_str().to_owned()),
             kernel_version,
-            kernel: upload::upload(client, &kernel)?.to_string(),
-            initrds: initrds.iter().map(ToString::to_string).collect(),
-            root: root.map(|root| upload::upload(client, &root)).transpose()?.map(|root| root.to_string()),
+            kernel: send(&kernel)?,
+            initrds: initrds.iter().map(|initrd| send(initrd)).collect::<Result<_, _>>()?,
+            root: root.map(|root| send(&root)).transpose()?,
             delivery,
             params: params.or(cmdline).unwrap_or_default(),
             origin,

@@ -1,9 +1,12 @@
 //! `muster image`: versions of images in and out of the head, and the tags that name them.
 
+mod import;
 mod inspect;
 mod show;
 mod source;
 mod traffic;
+mod upload;
+mod verify;
 mod work;
 
 use axum::http::Method;
@@ -18,6 +21,7 @@ use crate::cli::{Global, table};
 /// Import images, name their versions, roll back, remove the unused ones, see who downloads
 #[derive(Debug, Subcommand)]
 pub(crate) enum Image {
+    Import(import::Import),
     Inspect(inspect::Inspect),
     /// List versions of images, and the tags that name them
     #[command(after_help = "Example:\n  muster image list compute")]
@@ -75,6 +79,7 @@ pub(crate) enum Image {
         to: String,
     },
     Gc(Gc),
+    Verify(verify::Verify),
     Traffic(traffic::TrafficCommand),
 }
 
@@ -111,6 +116,7 @@ impl Image {
     pub(crate) fn run(self, client: &Client, global: &Global) -> anyhow::Result<()> {
         let writer = |dry| Writer { client, global, dry };
         match self {
+            Image::Import(import) => import.run(client, global),
             Image::Inspect(inspect) => inspect.run(global),
             Image::List { name, watch } => watch.show(|| {
                 let images: Vec<ImageBody> = client.get(&of("/images", name.as_deref()))?;
@@ -141,6 +147,7 @@ impl Image {
                 if global.json { table::json(&diff) } else { table::print(&show::diff(&diff)) }
             }
             Image::Traffic(traffic) => traffic.run(client, global),
+            Image::Verify(verify) => verify.run(client, global),
             Image::Gc(Gc { newest, dry }) => {
                 let dry = if dry.dry_run { "&dry_run" } else { "" };
                 let answer = client.bare(Method::POST, &format!("/images/gc?newest={newest}{dry}"))?;

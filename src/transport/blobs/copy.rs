@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt;
 
 use crate::base::Digest;
 use crate::transport::blobs::chunks::{CHUNK_MAX, Chunk, digest_of};
-use crate::transport::blobs::upload::{Pen, Upload};
+use crate::transport::blobs::pen::Pen;
+use crate::transport::blobs::upload::Upload;
 use crate::transport::blobs::{BlobError, Blobs};
 
 /// Where a chunk lies.
@@ -22,15 +23,26 @@ impl Blobs {
     /// Copies the chunks of an upload that some blob has. Each is hashed first, so neither a wrong list nor a
     /// corrupt blob does harm: of the latter the good chunks heal it.
     pub(crate) fn copy_known(&self, upload: &Upload, chunks: &[Chunk]) -> Result<(), BlobError> {
-        if chunks.is_empty() {
+        let mut at = 0_u64;
+        let placed = chunks.iter().map(|chunk| {
+            let start = at;
+            at += u64::from(chunk.size);
+            (start, *chunk)
+        });
+        // An upload that is begun again has most of it: then this is short.
+        let lacks = |(at, chunk): &(u64, Chunk)| {
+            !upload.part().have.gaps(*at..*at + u64::from(chunk.size)).is_empty()
+        };
+        let fits = |(_, chunk): &(u64, Chunk)| chunk.size <= CHUNK_MAX;
+        let missing: Vec<(u64, Chunk)> = placed.filter(fits).filter(lacks).collect();
+        if missing.is_empty() {
             return Ok(());
         }
-        let places = self.places(chunks);
+        let places = self.places(&missing);
         let mut pen = Pen::new(self, upload)?;
         let mut buffer = vec![0; CHUNK_MAX as usize];
         let mut open: Option<(Digest, File)> = None;
-        let mut at = 0_u64;
-        for chunk in chunks {
+        for (at, chunk) in missing {
             if self.0.stop.is_cancelled() {
                 return Err(BlobError::Stopping);
             }
@@ -45,13 +57,12 @@ impl Blobs {
                     pen.put(at, octets)?;
                 }
             }
-            at += u64::from(chunk.size);
         }
         pen.settle()
     }
 
-    fn places(&self, chunks: &[Chunk]) -> HashMap<Digest, Place> {
-        let wanted: HashSet<Digest> = chunks.iter().map(|chunk| chunk.digest).collect();
+    fn places(&self, chunks: &[(u64, Chunk)]) -> HashMap<Digest, Place> {
+        let wanted: HashSet<Digest> = chunks.iter().map(|(_, chunk)| chunk.digest).collect();
         let mut places = HashMap::new();
         for blob in self.list() {
             let mut offset = 0;

@@ -13,8 +13,12 @@ pub enum BlobError {
     OtherContent { declared: Digest, found: Digest },
     #[error("the content has {found} bytes, but {declared} were declared; nothing was kept")]
     OtherSize { declared: u64, found: u64 },
-    #[error("{0}")]
-    Wrong(String),
+    #[error("size: at most {0} bytes are stored as one blob")]
+    TooLarge(u64),
+    #[error("the upload is complete already")]
+    Complete,
+    #[error("the upload was refused: {0}")]
+    Refused(String),
     #[error("bytes {first}-{last} are not inside of {size} bytes")]
     Outside { first: u64, last: u64, size: u64 },
     #[error("the body is not as long as Content-Range says; what came of it is kept")]

@@ -14,36 +14,36 @@ pub mod chunks;
 mod copy;
 mod error;
 mod folder;
+mod ingest;
+mod pen;
 mod ranges;
 mod record;
+mod revive;
 mod scrub;
 mod upload;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nix::sys::stat::{Mode, fchmod};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::limits::CHUNK_LIST_BYTES_MAX;
 use crate::base::{Digest, Timestamp, Uuid};
-use crate::transport::blobs::chunks::{Chunk, Digester, encode};
+use crate::transport::blobs::chunks::Chunk;
 use crate::transport::blobs::folder::Folder;
 use crate::transport::blobs::upload::Upload;
-use crate::transport::clock::now;
 use crate::transport::http::{OpenError, OpenedFile};
 
 pub use error::BlobError;
 pub use scrub::{Progress, Verdict};
 pub use upload::{Begun, Completed, UploadInfo, UploadState};
 
-/// One read of what is taken in, and how far a local ingest goes before it asks again for room.
+/// One read of what is hashed.
 const READ_BYTES: usize = 1 << 20;
-const ROOM_STRIDE: u64 = 64 << 20;
 
 /// What is kept free of the disk, for the store, leases and logs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -166,7 +166,9 @@ impl Blobs {
     fn find_blobs(&self) -> std::io::Result<()> {
         let mut found = BTreeMap::new();
         for name in self.0.corrupt.names()? {
-            if let (Ok(digest), Some((size, at))) = (name.parse::<Digest>(), self.0.corrupt.facts(&name)?) {
+            if let (Ok(digest), Some((size, at))) =
+                (name.parse::<Digest>(), self.0.corrupt.facts(&name).ok().flatten())
+            {
                 let stored = Timestamp(at);
                 let info = BlobInfo { digest, size, stored, checked: stored, corrupt: true };
                 found.insert(digest, info);
@@ -176,11 +178,17 @@ impl Blobs {
             // What we did not make is left where it is, and never served.
             let Ok(folder) = self.0.blobs.sub(&prefix) else { continue };
             let lists = self.0.lists.sub(&prefix).ok();
-            for name in folder.names()? {
+            // A damaged directory costs its own blobs, not the start of the head.
+            let names = folder.names().unwrap_or_else(|error| {
+                tracing::error!(prefix, %error, "a directory of blobs cannot be read");
+                Vec::new()
+            });
+            for name in names {
                 let Some(digest) = name.parse::<Digest>().ok().filter(|digest| digest.hex() == name) else {
                     continue;
                 };
-                let Some((size, at)) = folder.facts(&name)?.filter(|_| name.starts_with(&prefix)) else {
+                let facts = folder.facts(&name).ok().flatten();
+                let Some((size, at)) = facts.filter(|_| name.starts_with(&prefix)) else {
                     continue;
                 };
                 let checked = lists.as_ref().and_then(|lists| lists.facts(&name).ok().flatten());
@@ -275,13 +283,14 @@ impl Blobs {
         })
     }
 
-    /// Refuses what would go beyond the quota or into the reserve.
-    fn room_for(&self, needed: u64) -> Result<(), BlobError> {
+    /// Refuses a file of `whole` bytes, of which `needed` are not on the disk yet, that would go beyond the quota
+    /// or into the reserve.
+    fn room_for(&self, whole: u64, needed: u64) -> Result<(), BlobError> {
         let usage = self.usage()?;
         if let Some(quota) = usage.quota.map(NonZeroU64::get) {
             let free = quota.saturating_sub(usage.bytes.saturating_add(usage.upload_bytes));
-            if needed > free {
-                return Err(BlobError::Quota { needed, free, quota });
+            if whole > free {
+                return Err(BlobError::Quota { needed: whole, free, quota });
             }
         }
         let free = usage.free.saturating_sub(usage.reserve);
@@ -289,100 +298,6 @@ impl Blobs {
             return Err(BlobError::Disk { needed, free, reserve: usage.reserve });
         }
         Ok(())
-    }
-
-    /// Takes in what can be read. With `declared`, its digest and size must be these. Blocks.
-    ///
-    /// # Errors
-    /// There is no room, the source breaks off, or it is not what was declared. Nothing is kept then.
-    pub fn ingest(
-        &self,
-        source: &mut dyn Read,
-        declared: Option<(Digest, u64)>,
-    ) -> Result<BlobInfo, BlobError> {
-        self.room_for(declared.map_or(0, |(_, size)| size))?;
-        let temp = format!("ingest-{}", fresh()?);
-        let file = self.0.tmp.create(&temp)?;
-        let done = self.ingest_into(&file, &temp, source, declared);
-        if done.is_err() {
-            // What is left behind is removed at the next start.
-            let _ = self.0.tmp.remove(&temp);
-        }
-        done
-    }
-
-    fn ingest_into(
-        &self,
-        mut file: &File,
-        temp: &str,
-        source: &mut dyn Read,
-        declared: Option<(Digest, u64)>,
-    ) -> Result<BlobInfo, BlobError> {
-        let (mut digester, mut size, mut asked) = (Digester::default(), 0_u64, 0_u64);
-        let mut buffer = vec![0; READ_BYTES];
-        loop {
-            let length = match source.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(length) => length,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error.into()),
-            };
-            size += u64::try_from(length).unwrap_or(u64::MAX);
-            if let Some((_, declared)) = declared.filter(|(_, declared)| size > *declared) {
-                return Err(BlobError::OtherSize { declared, found: size });
-            }
-            if declared.is_none() && size > asked {
-                self.room_for(ROOM_STRIDE)?;
-                asked += ROOM_STRIDE;
-            }
-            digester.feed(&buffer[..length]);
-            file.write_all(&buffer[..length])?;
-        }
-        let (found, chunks) = digester.finish();
-        match declared {
-            Some((_, declared)) if declared != size => Err(BlobError::OtherSize { declared, found: size }),
-            Some((declared, _)) if declared != found => Err(BlobError::OtherContent { declared, found }),
-            _ => self.commit(file, temp, found, &chunks),
-        }
-    }
-
-    /// Makes a file in `tmp`, whose content was held against its name, a blob.
-    fn commit(
-        &self,
-        file: &File,
-        temp: &str,
-        digest: Digest,
-        chunks: &[Chunk],
-    ) -> Result<BlobInfo, BlobError> {
-        fchmod(file, Mode::from_bits_truncate(0o444))?;
-        file.sync_all()?;
-        let (size, stored) = (file.metadata()?.len(), now());
-        let info = BlobInfo { digest, size, stored, checked: stored, corrupt: false };
-        let hex = digest.hex();
-        let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another client was faster: its file may have readers already.
-        if let Some(info) = self.info(&digest).filter(|info| !info.corrupt) {
-            self.0.tmp.remove(temp)?;
-            return Ok(info);
-        }
-        self.note_chunks(&hex, chunks)?;
-        let folder = self.0.blobs.make(&hex[..2])?;
-        self.0.tmp.hand(temp, &folder, &hex)?;
-        folder.sync()?;
-        self.0.corrupt.remove(&hex)?;
-        self.index().blobs.insert(digest, info);
-        Ok(info)
-    }
-
-    /// Notes the chunks of a blob, and that it was checked now.
-    fn note_chunks(&self, hex: &str, chunks: &[Chunk]) -> Result<(), BlobError> {
-        let temp = format!("ingest-{}", fresh()?);
-        let folder = self.0.lists.make(&hex[..2])?;
-        let mut list = self.0.tmp.create(&temp)?;
-        list.write_all(&encode(chunks))?;
-        list.sync_all()?;
-        self.0.tmp.hand(&temp, &folder, hex)?;
-        Ok(folder.sync()?)
     }
 
     /// Removes blobs, corrupt ones too, but for those that are being uploaded. What has one open reads on.

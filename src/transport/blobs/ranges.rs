@@ -62,7 +62,7 @@ mod tests {
             asked in (0_u64..64, 0_u64..64),
         ) {
             let mut ranges = Ranges::default();
-            let mut flags = [false; 100];
+            let mut flags = [false; 128];
             for (start, length) in added {
                 ranges.add(start..start + length);
                 (start..start + length).for_each(|at| flags[usize::try_from(at).unwrap()] = true);

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroU64;
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::Digest;
@@ -235,11 +236,9 @@ impl Pace {
         let Some(rate) = self.rate else { return };
         self.done += bytes;
         let due = Duration::from_millis(self.done.saturating_mul(1000) / rate);
-        let ahead = due.saturating_sub(self.start.elapsed());
         // In short sleeps, so that a slow rate does not hold up the end of the daemon.
-        let end = Instant::now() + ahead;
-        while !stop.is_cancelled() && Instant::now() < end {
-            std::thread::sleep((end - Instant::now()).min(Duration::from_millis(200)));
+        while !stop.is_cancelled() && self.start.elapsed() < due {
+            std::thread::sleep((due - self.start.elapsed().min(due)).min(Duration::from_millis(200)));
         }
     }
 }

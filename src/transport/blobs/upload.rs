@@ -16,11 +16,11 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::time::timeout;
 
 use crate::base::limits::{
-    BLOB_BYTES_MAX, MISSING_RANGES_MAX, UPLOAD_IDLE, UPLOAD_PIECES_MAX, UPLOAD_QUEUE_PIECES, UPLOAD_SILENCE,
-    UPLOADS_MAX,
+    BLOB_BYTES_MAX, MISSING_RANGES_MAX, UPLOAD_IDLE, UPLOAD_QUEUE_PIECES, UPLOAD_SILENCE, UPLOADS_MAX,
 };
 use crate::base::{Digest, Timestamp, Uuid};
 use crate::transport::blobs::chunks::{Chunk, Digester};
+use crate::transport::blobs::pen::Pen;
 use crate::transport::blobs::ranges::Ranges;
 use crate::transport::blobs::{BlobError, BlobInfo, Blobs, READ_BYTES, blocking, fresh, record};
 use crate::transport::clock::now;
@@ -30,9 +30,6 @@ const TURN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a client waits for the last check before it is told to ask again.
 const CHECK_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How much is written before it is made durable, so that a long body does not start all over.
-const SETTLE_BYTES: u64 = 64 << 20;
 
 /// How an upload is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,24 +78,24 @@ pub(crate) struct Upload {
     part: Mutex<Part>,
 }
 
-struct Part {
-    have: Ranges,
-    pieces: usize,
+pub(crate) struct Part {
+    pub(crate) have: Ranges,
+    pub(crate) pieces: usize,
     /// Has seen the first `hashed` octets.
-    digester: Digester,
-    hashed: u64,
-    state: UploadState,
-    touched: Timestamp,
+    pub(crate) digester: Digester,
+    pub(crate) hashed: u64,
+    pub(crate) state: UploadState,
+    pub(crate) touched: Timestamp,
 }
 
 impl Upload {
-    fn new(id: Uuid, digest: Digest, size: u64, touched: Timestamp) -> Upload {
+    pub(crate) fn new(id: Uuid, digest: Digest, size: u64, touched: Timestamp) -> Upload {
         let (have, digester, state) = (Ranges::default(), Digester::default(), UploadState::Receiving);
         let part = Part { have, pieces: 0, digester, hashed: 0, state, touched };
         Upload { id, digest, size, turn: Arc::default(), part: Mutex::new(part) }
     }
 
-    fn part(&self) -> MutexGuard<'_, Part> {
+    pub(crate) fn part(&self) -> MutexGuard<'_, Part> {
         self.part.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -115,53 +112,12 @@ impl Upload {
         UploadInfo { id, digest, size, received, missing, state, touched: part.touched }
     }
 
-    fn name(&self, kind: &str) -> String {
+    pub(crate) fn name(&self, kind: &str) -> String {
         format!("{}.{kind}", self.id)
     }
 }
 
 impl Blobs {
-    /// Takes up what was being uploaded when the head stopped, and removes what belongs to nothing.
-    pub(crate) fn find_uploads(&self) -> std::io::Result<()> {
-        let tmp = &self.0.tmp;
-        for name in tmp.names()? {
-            let Some(id) = name.strip_suffix(".upload").and_then(|id| id.parse::<Uuid>().ok()) else {
-                continue;
-            };
-            if let Some(upload) = self.revive(id)?.filter(|upload| !self.has(&upload.digest)) {
-                self.index().uploads.insert(id, Arc::new(upload));
-            }
-        }
-        for name in tmp.names()? {
-            let id = name.split_once('.').and_then(|(id, _)| id.parse::<Uuid>().ok());
-            if id.is_none_or(|id| !self.index().uploads.contains_key(&id)) {
-                tmp.remove(&name)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// None: its files are not whole.
-    fn revive(&self, id: Uuid) -> std::io::Result<Option<Upload>> {
-        let read = |kind: &str, max: usize| -> std::io::Result<Vec<u8>> {
-            let mut octets = Vec::new();
-            let file = self.0.tmp.open(&format!("{id}.{kind}"))?;
-            std::io::Read::read_to_end(&mut std::io::Read::take(file, max as u64), &mut octets)?;
-            Ok(octets)
-        };
-        let Some((digest, size)) = record::declared(&read("upload", 1024)?) else { return Ok(None) };
-        let facts = self.0.tmp.facts(&format!("{id}.part"))?;
-        let Some((_, touched)) = facts.filter(|(length, _)| *length == size) else { return Ok(None) };
-        let upload = Upload::new(id, digest, size, Timestamp(touched));
-        let log = read("ranges", UPLOAD_PIECES_MAX * record::RANGE_BYTES).unwrap_or_default();
-        let ranges = record::ranges(&log, size);
-        let mut part = upload.part();
-        part.pieces = ranges.len();
-        ranges.into_iter().for_each(|range| part.have.add(range));
-        drop(part);
-        Ok(Some(upload))
-    }
-
     fn find(&self, id: Uuid) -> Result<Arc<Upload>, BlobError> {
         self.index().uploads.get(&id).cloned().ok_or(BlobError::NoUpload(id))
     }
@@ -190,9 +146,9 @@ impl Blobs {
 
     fn begin_now(&self, digest: Digest, size: u64, chunks: &[Chunk]) -> Result<Begun, BlobError> {
         if size > BLOB_BYTES_MAX {
-            return Err(BlobError::Wrong(format!("size: at most {BLOB_BYTES_MAX} bytes are stored")));
+            return Err(BlobError::TooLarge(BLOB_BYTES_MAX));
         }
-        let upload = {
+        let (upload, made) = {
             let _admission = self.0.admission.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(info) = self.info(&digest).filter(|info| !info.corrupt) {
                 return match info.size == size {
@@ -202,19 +158,19 @@ impl Blobs {
             }
             self.index().uploads.retain(|_, upload| upload.digest != digest || upload.is_alive());
             let same = self.index().uploads.values().find(|upload| upload.digest == digest).cloned();
-            if let Some(upload) = same {
-                return match upload.size == size {
-                    true => Ok(Begun::Upload(upload.info(), false)),
-                    false => Err(BlobError::OtherSize { declared: size, found: upload.size }),
-                };
+            match same {
+                Some(upload) if upload.size != size => {
+                    return Err(BlobError::OtherSize { declared: size, found: upload.size });
+                }
+                Some(upload) => (upload, false),
+                None => (self.make_upload(digest, size)?, true),
             }
-            self.make_upload(digest, size)?
         };
         if let Ok(turn) = Arc::clone(&upload.turn).try_lock_owned() {
             self.copy_known(&upload, chunks)?;
             drop(turn);
         }
-        Ok(Begun::Upload(upload.info(), true))
+        Ok(Begun::Upload(upload.info(), made))
     }
 
     fn make_upload(&self, digest: Digest, size: u64) -> Result<Arc<Upload>, BlobError> {
@@ -224,7 +180,7 @@ impl Blobs {
         if self.index().uploads.len() >= UPLOADS_MAX {
             return Err(BlobError::TooMany(UPLOADS_MAX));
         }
-        self.room_for(size)?;
+        self.room_for(size, size)?;
         let upload = Upload::new(fresh()?, digest, size, now());
         if let Err(error) = self.write_upload(&upload) {
             self.drop_files(&upload);
@@ -275,8 +231,10 @@ impl Blobs {
         }
         let turn = timeout(TURN_PATIENCE, Arc::clone(&upload.turn).lock_owned()).await;
         let turn = turn.map_err(|_| BlobError::Busy)?;
+        // Meanwhile it may have been completed or cancelled.
+        let upload = self.find(upload.id)?;
         if upload.part().state != UploadState::Receiving {
-            return Err(BlobError::Wrong("the upload is complete already".to_owned()));
+            return Err(BlobError::Complete);
         }
         let (sender, pieces) = mpsc::channel(UPLOAD_QUEUE_PIECES);
         let (blobs, shared, start) = (self.clone(), Arc::clone(&upload), range.start);
@@ -327,7 +285,7 @@ impl Blobs {
         let upload = self.find(id)?;
         match upload.info() {
             UploadInfo { state: UploadState::Receiving, .. } => {}
-            UploadInfo { state: UploadState::Failed(why), .. } => return Err(BlobError::Wrong(why)),
+            UploadInfo { state: UploadState::Failed(why), .. } => return Err(BlobError::Refused(why)),
             checking => return Ok(Completed::Checking(checking)),
         }
         let turn = timeout(TURN_PATIENCE, Arc::clone(&upload.turn).lock_owned()).await;
@@ -364,7 +322,7 @@ impl Blobs {
     }
 
     fn check(&self, upload: &Upload) -> Result<BlobInfo, BlobError> {
-        let file = self.0.tmp.edit(&upload.name("part"))?;
+        let file = self.0.tmp.open(&upload.name("part"))?;
         let (mut digester, mut at) = {
             let mut part = upload.part();
             part.state = UploadState::Checking(part.hashed);
@@ -421,76 +379,4 @@ fn allocate(file: &File, size: u64) -> Result<(), BlobError> {
         Err(error) => return Err(error.into()),
     }
     Ok(file.set_len(size)?)
-}
-
-/// Writes to an upload whose turn it has.
-pub(crate) struct Pen<'a> {
-    upload: &'a Upload,
-    file: File,
-    log: File,
-    /// Written, but not known to be on disk.
-    fresh: Vec<Range<u64>>,
-    unsettled: u64,
-}
-
-impl<'a> Pen<'a> {
-    pub(crate) fn new(blobs: &Blobs, upload: &'a Upload) -> Result<Pen<'a>, BlobError> {
-        let file = blobs.0.tmp.edit(&upload.name("part"))?;
-        let log = blobs.0.tmp.edit(&upload.name("ranges"))?;
-        Ok(Pen { upload, file, log, fresh: Vec::new(), unsettled: 0 })
-    }
-
-    /// Writes these octets where they are missing. Nothing is written twice: what was hashed stays as it is.
-    pub(crate) fn put(&mut self, at: u64, octets: &[u8]) -> Result<(), BlobError> {
-        let gaps = self.upload.part().have.gaps(at..at + octets.len() as u64);
-        for gap in gaps {
-            let inside = |offset: u64| usize::try_from(offset - at).expect("a gap lies inside of the octets");
-            let octets = &octets[inside(gap.start)..inside(gap.end)];
-            self.file.write_all_at(octets, gap.start)?;
-            let mut part = self.upload.part();
-            if part.hashed == gap.start {
-                part.digester.feed(octets);
-                part.hashed = gap.end;
-            }
-            drop(part);
-            self.unsettled += gap.end - gap.start;
-            match self.fresh.last_mut() {
-                Some(last) if last.end == gap.start => last.end = gap.end,
-                _ => self.fresh.push(gap),
-            }
-        }
-        if self.unsettled < SETTLE_BYTES { Ok(()) } else { self.settle() }
-    }
-
-    /// Makes what was written durable, and notes that it is.
-    pub(crate) fn settle(&mut self) -> Result<(), BlobError> {
-        let noted = self.note();
-        if noted.is_err() {
-            // Octets that will come again were hashed.
-            let mut part = self.upload.part();
-            (part.digester, part.hashed) = (Digester::default(), 0);
-        }
-        noted
-    }
-
-    fn note(&mut self) -> Result<(), BlobError> {
-        if self.fresh.is_empty() {
-            return Ok(());
-        }
-        let pieces = self.upload.part().pieces;
-        if pieces + self.fresh.len() > UPLOAD_PIECES_MAX {
-            return Err(BlobError::TooManyPieces);
-        }
-        self.file.sync_data()?;
-        let records: Vec<u8> = self.fresh.iter().flat_map(record::range).collect();
-        // At its place, and not at the end, where a failure before may have left half a record.
-        self.log.write_all_at(&records, (pieces * record::RANGE_BYTES) as u64)?;
-        self.log.sync_data()?;
-        let mut part = self.upload.part();
-        part.pieces += self.fresh.len();
-        part.touched = now();
-        self.fresh.drain(..).for_each(|range| part.have.add(range));
-        self.unsettled = 0;
-        Ok(())
-    }
 }
