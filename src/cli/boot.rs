@@ -94,7 +94,7 @@ impl Boot {
                 })
             }
             Boot::Set(Set { whom, profile, target, once, dry }) => {
-                let target = target.body()?;
+                let target = target.body(client)?;
                 anyhow::ensure!(
                     profile.is_some() || target.is_some(),
                     "give one of --profile, --kernel, --script, --chain, --local"

@@ -4,7 +4,7 @@ use anyhow::Context;
 use axum::http::Method;
 use clap::{Args, Subcommand};
 
-use crate::api::v1::types::{ProfileBody, TargetBody};
+use crate::api::v1::types::{ImageBody, ProfileBody, TargetBody};
 use crate::cli::client::{Client, escape};
 use crate::cli::watch::Watch;
 use crate::cli::write::{DryRun, Writer};
@@ -85,13 +85,22 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// None: no option describes a target.
-    pub(crate) fn body(self) -> anyhow::Result<Option<TargetBody>> {
+    /// None: no option describes a target. The first digits of a version are made whole here: what is stored
+    /// names one version whatever comes later.
+    pub(crate) fn body(self, client: &Client) -> anyhow::Result<Option<TargetBody>> {
         let Target { image, kernel, initrds, params, script, chain, local } = self;
         let read = |file: std::path::PathBuf| {
             std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
         };
         let script = script.map(read).transpose()?;
+        let whole = |image: String| match image.split_once('@') {
+            None => Ok(image),
+            Some(_) => {
+                let known: ImageBody = client.get(&format!("/images/{}", escape(&image)))?;
+                anyhow::Ok(format!("{}@{}", known.name, known.version))
+            }
+        };
+        let image = image.map(whole).transpose()?;
         let body = TargetBody { image, kernel, initrds, params, script, chain, local };
         Ok(Some(body).filter(|body| *body != TargetBody::default()))
     }
@@ -111,7 +120,7 @@ impl Profile {
                 if global.json { table::json_text(&profile) } else { Ok(list(&[profile])) }
             }),
             Profile::Set { name, description, target, dry } => {
-                let target = target.body()?;
+                let target = target.body(client)?;
                 let target = target.ok_or_else(|| {
                     anyhow::anyhow!("give one of --image, --kernel, --script, --chain, --local")
                 })?;

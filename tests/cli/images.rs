@@ -186,7 +186,7 @@ fn images_survive_the_head_and_what_is_bad_is_refused_by_field() {
     fs::rename(folder.join("rootfs-6.1.0-99-amd64"), folder.join("rootfs-6.1.0-28-amd64")).unwrap();
     file(&folder.join("rootfs-6.1.0-28-amd64"), b"no file system", 9, 10_000);
     let refused = head.refused(&["image", "import", "compute", folder.to_str().unwrap()]);
-    assert!(refused.contains("neither squashfs nor erofs"), "{refused}");
+    assert!(refused.contains("is no squashfs, erofs or ext image"), "{refused}");
     for bad in ["Compute/x", "../x", "traffic", "a:b:c"] {
         let refused = head.run(&["image", "import", bad, folder.to_str().unwrap()]);
         assert!(!refused.status.success(), "{bad}");

@@ -66,7 +66,10 @@ impl Daemon {
         let entered = runtime.enter();
         let settings = Settings { quota: None, reserve: Reserve::Bytes(0), scrub: None };
         let blobs = Blobs::open(&folder.path().join("blobs"), settings).unwrap();
+        let streams = crate::transport::http::Streams::new(&Default::default(), Arc::new(|_| ()));
         let context = Context {
+            images: Default::default(),
+            streams,
             snapshot: Arc::new(SnapshotCell::default()),
             published: tokio::sync::watch::channel(Revision(0)).1,
             store: Store::open(memory()).unwrap().0,
