@@ -88,3 +88,44 @@ fn text(facts: &Value) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::cli::image::inspect::{facts, text};
+    use crate::cli::image::source::Prepared;
+    use crate::model::Arch;
+
+    #[test]
+    fn facts_are_shown_for_people_and_for_programs() {
+        let folder = tempfile::tempdir().unwrap();
+        let kernel = folder.path().join("kernel");
+        std::fs::write(&kernel, [0; 7]).unwrap();
+        let prepared = Prepared {
+            kernel: Some(kernel.clone()),
+            initrds: vec![kernel],
+            kernel_version: Some("6.1.0".to_owned()),
+            arch: Some(Arch::X86_64),
+            labels: BTreeMap::from([("name".to_owned(), "compute".to_owned())]),
+            origin: "r.example.org/compute@sha256:00".to_owned(),
+            notes: vec!["the root has no kernel modules".to_owned()],
+            ..Prepared::default()
+        };
+        let facts = facts(&prepared).unwrap();
+        assert_eq!(facts["kernel_bytes"], 7);
+        assert_eq!(facts["initrd_bytes"], serde_json::json!([7]));
+        assert!(facts["root_bytes"].is_null());
+        let text = text(&facts);
+        for line in [
+            "arch            x86_64\n",
+            "kernel version  6.1.0\n",
+            "label           name=compute\n",
+            "notes           the root has no kernel modules\n",
+            "origin          r.example.org/compute@sha256:00\n",
+            "root bytes      -\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! packed kernel, dracut no packed root. Only the name counts. An `initramfs-<version>.img` that begins with zstd's
 //! magic is a packed cpio archive, which the kernel unpacks itself, and stays as it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use crate::cli::image::source::kernel;
 use crate::cli::image::source::scratch::Scratch;
 use crate::cli::image::source::version::compare;
 use crate::cli::image::source::{Options, Prepared};
+use crate::model::Arch;
 
 /// Names within an image or a folder; the version stands between. The first that fits counts.
 pub(crate) const KERNELS: [(&str, &str); 2] = [("vmlinuz", ""), ("Image", "")];
@@ -71,29 +72,19 @@ pub(crate) fn version_of<'a>(name: &'a str, table: &[(&str, &str)]) -> Option<Op
     })
 }
 
-/// The artefacts of one version, by name and place.
+/// The artefacts of one version, by what they are for.
 pub(crate) type Chosen<T> = (Option<String>, BTreeMap<Part, T>);
+
+/// Artefacts by their version, each with whether it is packed, its name and its place.
+type Sets<'a, T> = BTreeMap<Option<String>, BTreeMap<Part, (bool, &'a str, &'a T)>>;
 
 /// Chooses the artefacts that belong together from names in one folder. Without `wanted` the newest version is
 /// taken; it must be whole, since a half-copied new version must not turn into an old one without a word.
 ///
 /// # Errors
-/// What is missing, and what there is instead.
-pub(crate) fn choose<T: Clone>(
-    names: &[(String, T)],
-    wanted: Option<&str>,
-    needed: &[Part],
-) -> anyhow::Result<Chosen<T>> {
-    let mut sets: BTreeMap<Option<String>, BTreeMap<Part, (bool, T)>> = BTreeMap::new();
-    for (name, place) in names {
-        let Some((part, version, packed)) = classify(name) else { continue };
-        let set = sets.entry(version.map(str::to_owned)).or_default();
-        // Of one artefact in both forms, the plain one needs no work.
-        if packed && set.contains_key(&part) {
-            continue;
-        }
-        set.insert(part, (packed, place.clone()));
-    }
+/// What is missing, and what there is instead; two files for one purpose.
+pub(crate) fn choose<T: Clone>(names: &[(String, T)], wanted: Option<&str>) -> anyhow::Result<Chosen<T>> {
+    let mut sets = sets(names)?;
     let bare = sets.remove(&None).unwrap_or_default();
     let mut versions: Vec<String> = sets.keys().flatten().cloned().collect();
     versions.sort_by(|one, other| compare(one, other));
@@ -111,25 +102,36 @@ pub(crate) fn choose<T: Clone>(
             set.entry(part).or_insert(place);
         });
     }
-    for part in needed.iter().filter(|part| !set.contains_key(part)) {
-        let others: BTreeSet<&str> = sets
-            .iter()
-            .filter(|(_, other)| other.contains_key(part))
-            .filter_map(|(version, _)| version.as_deref())
-            .collect();
-        let there = match (others.is_empty(), &version) {
-            (true, _) => String::new(),
-            (false, _) => format!(
-                "; there is one for {} (--kernel-version chooses)",
-                others.into_iter().collect::<Vec<_>>().join(", ")
-            ),
+    if let Some(part) = [Part::Kernel, Part::Initrd, Part::Root].iter().find(|part| !set.contains_key(part)) {
+        let of = version.map(|version| format!(" for version {version}")).unwrap_or_default();
+        versions
+            .retain(|version| sets.get(&Some(version.clone())).is_some_and(|other| other.contains_key(part)));
+        let there = match versions.is_empty() {
+            true => String::new(),
+            false => format!("; there is one for {} (--kernel-version chooses)", versions.join(", ")),
         };
-        match version {
-            Some(version) => bail!("there is no {} for version {version}{there}", part.as_str()),
-            None => bail!("there is no {}{there}", part.as_str()),
+        bail!("there is no {}{of}{there}", part.as_str());
+    }
+    Ok((version, set.into_iter().map(|(part, (_, _, place))| (part, place.clone())).collect()))
+}
+
+/// Of one artefact in both forms, the plain one is taken: it needs no work.
+fn sets<T>(names: &[(String, T)]) -> anyhow::Result<Sets<'_, T>> {
+    let mut sets = Sets::new();
+    for (name, place) in names {
+        let Some((part, version, packed)) = classify(name) else { continue };
+        let set = sets.entry(version.map(str::to_owned)).or_default();
+        match set.get(&part) {
+            Some((own, other, _)) if *own == packed => {
+                bail!("{other} and {name} are both {}: leave one", part.as_str())
+            }
+            Some(_) if packed => {}
+            _ => {
+                set.insert(part, (packed, name, place));
+            }
         }
     }
-    Ok((version, set.into_iter().map(|(part, (_, place))| (part, place)).collect()))
+    Ok(sets)
 }
 
 /// An image from a folder.
@@ -145,7 +147,8 @@ pub(crate) fn folder(path: &Path, options: &Options, scratch: &Scratch) -> anyho
             names.push((name, entry.path()));
         }
     }
-    let chosen = choose(&names, options.kernel_version.as_deref(), &[Part::Kernel, Part::Initrd, Part::Root]);
+    names.sort();
+    let chosen = choose(&names, options.kernel_version.as_deref());
     let (version, mut parts) = chosen.with_context(|| path.display().to_string())?;
     let mut prepared = Prepared { origin: path.display().to_string(), ..Prepared::default() };
     prepared.kernel = parts.remove(&Part::Kernel);
@@ -178,9 +181,12 @@ pub(crate) fn finish(
         ensure!(wanted == own, "the kernel is {own}, not {wanted}");
     }
     prepared.kernel_version = own.or_else(|| options.kernel_version.clone());
-    for wanted in [options.arch, prepared.arch].into_iter().flatten() {
-        let own = facts.arch.unwrap_or(wanted);
-        ensure!(own == wanted, "the kernel is for {}, not for {}", own.as_str(), wanted.as_str());
+    let known = [options.arch, prepared.arch, facts.arch];
+    let known: Vec<Arch> = known.into_iter().flatten().collect();
+    if let [first, others @ ..] = &known[..]
+        && let Some(other) = others.iter().find(|other| *other != first)
+    {
+        bail!("the kernel is for {}, not for {}", other.as_str(), first.as_str());
     }
     prepared.arch = facts.arch.or(prepared.arch).or(options.arch);
     Ok(prepared)

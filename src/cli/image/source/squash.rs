@@ -1,5 +1,5 @@
 //! An archive to a root image, by the tools that are made for it: `sqfstar` (squashfs-tools 4.5 and later) or
-//! `mkfs.erofs --tar` (erofs-utils 1.7 and later). They read the archive as a stream; the same archive gives the
+//! `mkfs.erofs --tar` (erofs-utils 1.8 and later). They read the archive as a stream; the same archive gives the
 //! same image.
 
 use std::fs::File;
@@ -59,7 +59,9 @@ impl Squash {
                 check_erofs()?;
                 let mut command = Command::new("mkfs.erofs");
                 command.env_remove("SOURCE_DATE_EPOCH");
-                command.args(["--quiet", "--tar=f", "-T", &time, "-zlz4hc"]).arg(&image).arg("/dev/stdin");
+                command.args(["--quiet", "--tar=f", "-zlz4hc", "-T", &time, "--mkfs-time"]);
+                // A file system without a name of its own is the same every time.
+                command.args(["-U", "00000000-0000-0000-0000-000000000000"]).arg(&image);
                 ("mkfs.erofs", command)
             }
         };
@@ -67,7 +69,7 @@ impl Squash {
         command.stdin(Stdio::piped()).stdout(complaints.try_clone()?).stderr(complaints.try_clone()?);
         let mut child = command.spawn().with_context(|| match format {
             Format::Squashfs => "cannot run sqfstar: install squashfs-tools, 4.5 or later",
-            Format::Erofs => "cannot run mkfs.erofs: install erofs-utils, 1.7 or later",
+            Format::Erofs => "cannot run mkfs.erofs: install erofs-utils, 1.8 or later",
         })?;
         let input = child.stdin.take().map(|pipe| BufWriter::with_capacity(PIPE_BYTES, pipe));
         Ok(Squash { command: name, child, input, complaints, image })
@@ -124,14 +126,15 @@ impl Drop for Squash {
     }
 }
 
-/// Older ones take the archive's name for a folder.
+/// Older ones take no archives, or make all files of one age.
 fn check_erofs() -> anyhow::Result<()> {
     let help = Command::new("mkfs.erofs").arg("--help").stdin(Stdio::null()).output();
-    let help = help.context("cannot run mkfs.erofs: install erofs-utils, 1.7 or later")?;
+    let help = help.context("cannot run mkfs.erofs: install erofs-utils, 1.8 or later")?;
     let text = [help.stdout, help.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
     ensure!(
-        text.windows(5).any(|word| word == b"--tar"),
-        "this mkfs.erofs cannot read archives: erofs-utils 1.7 or later is needed, or leave --format away"
+        text.contains("--tar") && text.contains("--mkfs-time"),
+        "this mkfs.erofs is too old: erofs-utils 1.8 or later is needed, or leave --format away"
     );
     Ok(())
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use anyhow::ensure;
+
 use crate::cli::image::source::blob::Blob;
 use crate::cli::image::source::files::{Part, choose, classify, finish};
 use crate::cli::image::source::flatten::{extract, gather};
@@ -12,6 +14,9 @@ use crate::cli::image::source::scratch::Scratch;
 use crate::cli::image::source::tree::{Source, Tree};
 use crate::cli::image::source::{Options, Prepared, layout};
 use crate::cli::progress::Steps;
+
+/// What `docker save` and `podman save` write beside layers, where they do not write a layout.
+const DOCKER_MARK: &str = "manifest.json";
 
 /// An image from a tarball.
 pub(crate) fn open(
@@ -30,6 +35,10 @@ pub(crate) fn open(
     if let Some(names) = artefacts(&tree) {
         return pick(&names, &layers[0], origin, options, scratch);
     }
+    ensure!(
+        tree.file(DOCKER_MARK.as_bytes()).is_none() || tree.is_folder(b"usr"),
+        "{origin} is of Docker's own format: save it as an OCI archive (podman save --format oci-archive)"
+    );
     let image = Layers { layers, origin, ..Layers::default() };
     make_from(&tree, image, options, scratch, steps)
 }
@@ -64,8 +73,7 @@ fn pick(
     options.without_files()?;
     let named: Vec<(String, (String, Source))> =
         names.iter().map(|(name, source)| (name.clone(), (name.clone(), *source))).collect();
-    let needed = [Part::Kernel, Part::Initrd, Part::Root];
-    let (version, parts) = choose(&named, options.kernel_version.as_deref(), &needed)?;
+    let (version, parts) = choose(&named, options.kernel_version.as_deref())?;
     let mut prepared = Prepared { origin, kernel_version: version, ..Prepared::default() };
     let mut wanted = BTreeMap::new();
     for (part, (name, source)) in parts {

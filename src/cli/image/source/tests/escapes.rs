@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tar::EntryType;
 
 use crate::cli::image::source::Options;
+use crate::cli::image::source::blob::{Blob, Quota};
 use crate::cli::image::source::tests::{Bench, Blobs, Layer, VERSION, base, bzimage, cat, gzip, paths, zst};
 
 #[test]
@@ -92,8 +93,8 @@ fn what_unpacks_without_end_is_stopped() {
         layer = layer.file(&format!("etc/{number}"), &noise);
     }
     let tar = layer.done();
-    let quota = super::super::blob::Quota::new(8 << 20);
-    let blob = super::super::blob::Blob::of(bench.write("large.tar", &tar).as_ref()).unwrap();
+    let quota = Quota::new(8 << 20);
+    let blob = Blob::of(bench.write("large.tar", &tar).as_ref()).unwrap();
     let error = blob.visit(&quota, |_| Ok(())).unwrap_err();
     assert!(format!("{error:#}").contains("more than 8388608 octets (--max-unpacked"), "{error:#}");
 }

@@ -36,6 +36,11 @@ fn a_folder_is_taken_as_it_is_with_its_newest_version() {
     let older = "5.14.0-70.el9.x86_64".to_owned();
     let wish = Options { kernel_version: Some(older.clone()), ..Options::default() };
     assert_eq!(bench.open(&spec(&bench), &wish).unwrap().kernel_version, Some(older));
+    bench.write(&format!("image/initrd-{VERSION}"), b"cpio");
+    let said = bench.refused(&spec(&bench));
+    let expected = format!("initramfs-{VERSION}.img and initrd-{VERSION} are both initramfs");
+    assert!(said.contains(&expected), "{said}");
+    fs::remove_file(bench.path(&format!("image/initrd-{VERSION}"))).unwrap();
     let wish = Options { kernel_version: Some("6".to_owned()), ..Options::default() };
     assert!(bench.refused_with(&spec(&bench), &wish).contains("there is no version 6; there is 5.14.0-70"));
 }

@@ -4,8 +4,9 @@ use std::fs;
 
 use tar::EntryType;
 
+use crate::cli::image::source::squash::Format;
 use crate::cli::image::source::tests::{
-    Bench, Blobs, Layer, VERSION, base, cat, gzip, listing, paths, unsquashfs, zst,
+    Bench, Blobs, Layer, VERSION, base, bzimage, cat, gzip, listing, paths, unsquashfs, zst,
 };
 use crate::cli::image::source::{Options, Prepared};
 use crate::model::Arch;
@@ -213,7 +214,7 @@ fn the_newest_kernel_is_taken_unless_another_is_named() {
     let kernel = |layer: Layer, version: &str| {
         layer
             .folder(&format!("usr/lib/modules/{version}/"))
-            .file(&format!("usr/lib/modules/{version}/vmlinuz"), &super::bzimage(version))
+            .file(&format!("usr/lib/modules/{version}/vmlinuz"), &bzimage(version))
             .text(&format!("boot/initrd.img-{version}"), version)
     };
     let tree = kernel(kernel(Layer::new().folder("etc/"), "6.1.0-9-amd64"), "6.1.0-18-amd64")
@@ -221,10 +222,66 @@ fn the_newest_kernel_is_taken_unless_another_is_named() {
     let spec = bench.layers(&[tree.done()]);
     let newest = bench.ok(&spec);
     assert_eq!(newest.kernel_version.as_deref(), Some("6.1.0-18-amd64"));
-    assert_eq!(fs::read(&newest.kernel.unwrap()).unwrap(), super::bzimage("6.1.0-18-amd64"));
+    assert_eq!(fs::read(&newest.kernel.unwrap()).unwrap(), bzimage("6.1.0-18-amd64"));
     let wish = |version: &str| Options { kernel_version: Some(version.to_owned()), ..Options::default() };
     let older = bench.open(&spec, &wish("6.1.0-9-amd64")).unwrap();
     assert_eq!(fs::read_to_string(&older.initrds[0]).unwrap(), "6.1.0-9-amd64");
     let said = Bench::new().refused_with(&spec, &wish("7.0"));
     assert!(said.contains("there is no kernel 7.0; there is 6.1.0-18-amd64, 6.1.0-9-amd64"), "{said}");
+}
+
+#[test]
+fn what_gnu_tar_writes_is_read_in_each_of_its_forms() {
+    let bench = Bench::new();
+    let long = format!("usr/{}/{}", "d".repeat(120), "f".repeat(200));
+    for (name, body) in [
+        (format!("root/boot/vmlinuz-{VERSION}"), bzimage(VERSION)),
+        (format!("root/boot/initramfs-{VERSION}.img"), b"cpio".to_vec()),
+        (format!("root/{long}"), b"long".to_vec()),
+    ] {
+        bench.write(&name, &body);
+    }
+    std::os::unix::fs::symlink("t".repeat(150), bench.path("root/usr/link")).unwrap();
+    fs::hard_link(bench.path(&format!("root/{long}")), bench.path("root/usr/hard")).unwrap();
+    let tar = |arguments: &[&str]| {
+        let archive = bench.path("gnu.tar");
+        let mut command = std::process::Command::new("tar");
+        command.args(arguments).arg("-C").arg(bench.path("root")).arg("-cf").arg(&archive).arg(".");
+        assert!(command.status().unwrap().success());
+        archive.to_str().unwrap().to_owned()
+    };
+    for format in ["gnu", "pax", "posix"] {
+        let prepared = bench.ok(&tar(&[&format!("--format={format}")]));
+        assert_eq!(cat(&prepared, &long), "long", "{format}");
+        assert_eq!(cat(&prepared, "usr/hard"), "long", "{format}");
+        let link = format!("usr/link -> {}", "t".repeat(150));
+        assert!(listing(&prepared).iter().any(|line| line.ends_with(&link)), "{format}");
+    }
+    let holes = fs::File::create(bench.path("root/usr/holes")).unwrap();
+    holes.set_len(1 << 20).unwrap();
+    for format in ["gnu", "pax"] {
+        let said = Bench::new().refused(&tar(&[&format!("--format={format}"), "--sparse"]));
+        assert!(said.contains("holes\": it is stored with holes"), "{format} {said}");
+    }
+    // Without the option holes are zeros, and squashfs stores none of them.
+    let prepared = bench.ok(&tar(&[]));
+    assert!(listing(&prepared).iter().any(|line| line.contains(" 1048576 ") && line.ends_with("usr/holes")));
+}
+
+#[test]
+fn erofs_is_made_where_its_tools_are_and_else_said_to_be_missing() {
+    let bench = Bench::new();
+    let spec = bench.layers(&[base().done()]);
+    let options = Options { format: Format::Erofs, ..Options::default() };
+    match bench.open(&spec, &options) {
+        Ok(prepared) => {
+            let bytes = fs::read(prepared.root.unwrap()).unwrap();
+            assert_eq!(bytes[1024..1028], [0xe2, 0xe1, 0xf5, 0xe0]);
+        }
+        Err(error) => assert!(
+            format!("{error:#}").contains("erofs-utils 1.8 or later")
+                || format!("{error:#}").contains("install erofs-utils, 1.8 or later"),
+            "{error:#}"
+        ),
+    }
 }

@@ -29,6 +29,43 @@ struct Files {
 
 const TOKEN: &str = "Bearer let-me-in";
 
+/// TLS with a certificate that only `--ca` can trust.
+struct Tls {
+    listener: tokio::net::TcpListener,
+    acceptor: tokio_rustls::TlsAcceptor,
+}
+
+impl axum::serve::Listener for Tls {
+    type Io = tokio_rustls::server::TlsStream<tokio::net::TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let (stream, address) = self.listener.accept().await.unwrap();
+            // Who does not trust us hangs up.
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A certificate for loopback, as PEM and as the server needs it.
+fn certificate() -> (String, tokio_rustls::TlsAcceptor) {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    (made.cert.pem(), tokio_rustls::TlsAcceptor::from(Arc::new(config)))
+}
+
 struct Server {
     address: SocketAddr,
     files: Arc<Files>,
@@ -38,6 +75,10 @@ struct Server {
 
 impl Server {
     fn start(files: Files) -> Server {
+        Server::start_with(files, None)
+    }
+
+    fn start_with(files: Files, tls: Option<tokio_rustls::TlsAcceptor>) -> Server {
         let files = Arc::new(files);
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, told) = std::sync::mpsc::channel();
@@ -48,8 +89,14 @@ impl Server {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 tell.send(listener.local_addr().unwrap()).unwrap();
                 let app = Router::new().fallback(answer).with_state(state);
+                let serve = async {
+                    match tls {
+                        Some(acceptor) => axum::serve(Tls { listener, acceptor }, app).await.unwrap(),
+                        None => axum::serve(listener, app).await.unwrap(),
+                    }
+                };
                 tokio::select! {
-                    served = axum::serve(listener, app) => served.unwrap(),
+                    () = serve => {}
                     _ = stopped => {}
                 }
             });
@@ -59,7 +106,10 @@ impl Server {
 
     /// A registry of one image, by tag and by digest.
     fn registry(blobs: &Blobs, manifest: &serde_json::Value, more: Files) -> Server {
-        let mut files = more;
+        Server::start(Server::holding(blobs, manifest, more))
+    }
+
+    fn holding(blobs: &Blobs, manifest: &serde_json::Value, mut files: Files) -> Files {
         for (digest, bytes) in &blobs.0 {
             files.files.insert(format!("/v2/hpc/compute/blobs/{digest}"), bytes.clone());
             files.files.insert(format!("/v2/hpc/compute/manifests/{digest}"), bytes.clone());
@@ -67,7 +117,7 @@ impl Server {
         let digest = manifest["digest"].as_str().unwrap();
         let bytes = files.files[&format!("/v2/hpc/compute/manifests/{digest}")].clone();
         files.files.insert("/v2/hpc/compute/manifests/9.5".to_owned(), bytes);
-        Server::start(files)
+        files
     }
 
     fn seen(&self) -> Vec<String> {
@@ -253,4 +303,42 @@ fn archives_and_single_files_come_by_url() {
     assert_eq!(named.kernel_version.as_deref(), Some("6.1.0"));
     assert_eq!(fs::read(named.root.unwrap()).unwrap(), b"hsqs");
     assert!(!named.origin.contains("secret"), "{}", named.origin);
+}
+
+#[test]
+fn https_is_held_to_the_roots_that_are_named() {
+    let bench = Bench::new();
+    let (blobs, manifest) = image();
+    let mut files = Server::holding(&blobs, &manifest, Files::default());
+    files.files.insert("/kernel".to_owned(), bzimage("6.1.0"));
+    let (pem, acceptor) = certificate();
+    let server = Server::start_with(files, Some(acceptor));
+    let spec = format!("{}/hpc/compute:9.5", server.address);
+    let (other, _) = certificate();
+    let with =
+        |pem: &str| Options { ca: Some(bench.write("ca.pem", pem.as_bytes()).into()), ..Options::default() };
+    let said = bench.refused_with(&spec, &with(&other));
+    assert!(said.contains("--ca names the root to trust"), "{said}");
+    let said = bench.refused_with(&spec, &Options::default());
+    assert!(said.contains("--ca names the root to trust"), "{said}");
+    assert!(bench.refused_with(&spec, &with("nothing")).contains("holds no certificate"));
+    // A file of several roots is read whole.
+    let both = with(&format!("{other}{pem}"));
+    assert_eq!(cat(&bench.open(&spec, &both).unwrap(), "etc/motd"), "hello");
+    let kernel = Options { kernel: Some(format!("https://{}/kernel", server.address)), ..both };
+    let steps = crate::cli::progress::Steps::new(None);
+    assert!(crate::cli::image::source::open(None, &kernel, bench.work.path(), &steps).is_ok());
+}
+
+#[test]
+fn a_server_that_is_not_there_is_not_waited_for() {
+    let bench = Bench::new();
+    // Bound and never listened to: the kernel refuses, and nobody else gets the port.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let said = bench.refused(&format!("http://{address}/root.tar"));
+    assert!(said.contains("refused"), "{said}");
+    let said = bench.refused_with(&format!("{address}/hpc/compute"), &plain());
+    assert!(said.contains("refused"), "{said}");
 }
