@@ -107,6 +107,9 @@ pub fn caused(before: &Snapshot, next: &Inventory) -> Vec<Problem> {
         after.assignment(&assignment.selector, &assignment.boot, next);
         old.iter().for_each(|old| former.assignment(&old.selector, &old.boot, now));
     }
+    // A successor of the same name may have the problems of what went.
+    nodes.gone.iter().for_each(|(_, node)| former.node(node, now));
+    bmcs.gone.iter().for_each(|(_, bmc)| former.bmc(bmc));
     if !bmcs.gone.is_empty() {
         let left = |node: &&std::sync::Arc<Node>| {
             !beside.nodes.contains(&node.id) && node.bmc.as_ref().is_some_and(|bmc| beside.bmcs.contains(bmc))
@@ -117,9 +120,10 @@ pub fn caused(before: &Snapshot, next: &Inventory) -> Vec<Problem> {
         || !now.groups.difference(&next.groups).gone.is_empty()
         || !now.profiles.difference(&next.profiles).gone.is_empty();
     if lost {
-        for assignment in next.assignments.values() {
-            after.assignment(&assignment.selector, &assignment.boot, next);
-            former.assignment(&assignment.selector, &assignment.boot, now);
+        for (check, inventory) in [(&mut after, next), (&mut former, now)] {
+            for assignment in inventory.assignments.values() {
+                check.assignment(&assignment.selector, &assignment.boot, inventory);
+            }
         }
     }
     let known: BTreeSet<_> = former.problems.into_iter().collect();

@@ -19,7 +19,8 @@ use crate::model::SnapshotCell;
 use crate::transport::dns::forward::Forwarder;
 use crate::transport::tasks::Tasks;
 use crate::transport::tftp::socket::{Received, listen, receive, reply};
-use crate::wire::dns::{Message, ResponseCode, emit, header_error, parse, udp_limit};
+use crate::wire::WireError;
+use crate::wire::dns::{Message, ResponseCode, UDP_BYTES_PLAIN, emit, header_error, parse, udp_limit};
 
 /// The server's settings.
 #[derive(Clone)]
@@ -146,8 +147,9 @@ impl Server {
         if received.peer.port() == 0 {
             return;
         }
-        let limit = parse(&received.bytes).map_or(512, |query| udp_limit(&query));
-        match self.decide(&received.bytes, received.peer.ip()) {
+        let query = parse(&received.bytes);
+        let limit = query.as_ref().map_or(usize::from(UDP_BYTES_PLAIN), udp_limit);
+        match self.decide(query, &received.bytes, received.peer.ip()) {
             Step::Silence => {}
             Step::Reply(message) => send_datagram(socket, &received, &message, limit),
             Step::Forward(query) => {
@@ -169,9 +171,9 @@ impl Server {
     }
 
     /// Answers from the snapshot, or says that somebody else must.
-    fn decide(&self, bytes: &[u8], asker: IpAddr) -> Step {
+    fn decide(&self, query: Result<Message, WireError>, bytes: &[u8], asker: IpAddr) -> Step {
         self.counters.queries.raise();
-        let Ok(query) = parse(bytes) else {
+        let Ok(query) = query else {
             self.counters.malformed.raise();
             return header_error(bytes).map_or(Step::Silence, |message| Step::Reply(Box::new(message)));
         };
@@ -231,7 +233,7 @@ impl Server {
         let idle = Duration::from_millis(DNS_IDLE.0);
         loop {
             let query = tokio::time::timeout(idle, forward::read_framed(&mut stream)).await??;
-            let message = match self.decide(&query, asker) {
+            let message = match self.decide(parse(&query), &query, asker) {
                 Step::Silence => return Ok(()),
                 Step::Reply(message) => *message,
                 Step::Forward(query) => {

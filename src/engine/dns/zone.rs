@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::base::{Ipv4Net, Xname};
-use crate::model::snapshot::Machine;
+use crate::model::snapshot::{Holder, Machine};
 use crate::model::{Network, Node, Snapshot};
 use crate::wire::dns::Name;
 
@@ -63,16 +63,12 @@ fn host(short: &str, site: &Snapshot, asker: IpAddr) -> Option<Vec<Ipv4Addr>> {
     })
 }
 
-/// Nodes by declared or synthesised xname; BMCs by their own, or as the parent of their node's.
+/// Nodes by declared or synthesised xname; BMCs by their own.
 fn by_xname(xname: &Xname, site: &Snapshot) -> Option<Vec<Ipv4Addr>> {
-    if let Some(node) = site.by_xname(xname) {
-        return Some(addresses(node));
-    }
-    if !xname.is_bmc() {
-        return None;
-    }
-    let bmc = site.inventory.bmcs.values().find(|bmc| bmc.xname.as_ref() == Some(xname))?;
-    Some(bmc.address.into_iter().collect())
+    Some(match site.xname_holder(xname)? {
+        Holder::Node(node) => addresses(node),
+        Holder::Bmc(bmc) => bmc.address.into_iter().collect(),
+    })
 }
 
 fn addresses(node: &Node) -> Vec<Ipv4Addr> {
