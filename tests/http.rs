@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -162,4 +163,119 @@ fn two_hundred_downloads_at_once_all_arrive() {
         String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>(),
         ["200", "5000000"]
     );
+}
+
+/// A connection of our own, on which requests are written as they come.
+struct Wire(std::net::TcpStream);
+
+impl Wire {
+    fn open(head: &Head) -> Wire {
+        let address = head.base.trim_start_matches("http://");
+        let stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Wire(stream)
+    }
+
+    fn say(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn get(&mut self, path: &str, fields: &str) {
+        self.say(&format!("GET {path} HTTP/1.1\r\nHost: head\r\n{fields}\r\n"));
+    }
+
+    /// The next answer: its head, and its body by `Content-Length`.
+    fn hear(&mut self, bodiless: bool) -> (String, Vec<u8>) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut octet = [0];
+            self.0.read_exact(&mut octet).unwrap_or_else(|error| panic!("{error} after {}", text(&head)));
+            head.push(octet[0]);
+        }
+        let head = text(&head).to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length: usize = length.unwrap_or_else(|| panic!("{head}")).parse().unwrap();
+        let mut body = vec![0; if bodiless { 0 } else { length }];
+        self.0.read_exact(&mut body).unwrap();
+        (head, body)
+    }
+}
+
+fn text(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).into_owned()
+}
+
+#[test]
+fn one_connection_carries_scripts_and_files_in_any_order() {
+    let head = Head::start();
+    let root = fs::read(head.folder.path().join("images/sub/root.img")).unwrap();
+    let mut wire = Wire::open(&head);
+    for _ in 0..3 {
+        wire.get("/boot/script?mac=02-00-00-00-00-01", "");
+        assert!(text(&wire.hear(false).1).starts_with("#!ipxe"));
+        wire.get("/images/sub/root.img", "");
+        let (said, body) = wire.hear(false);
+        assert!(said.starts_with("http/1.1 200") && said.contains("\r\ndate: "), "{said}");
+        assert!(body == root);
+        wire.get("/images/sub/none", "");
+        assert!(wire.hear(false).0.starts_with("http/1.1 404"));
+        wire.say("HEAD /images/sub/root.img HTTP/1.1\r\nHost: head\r\n\r\n");
+        assert!(wire.hear(true).0.contains("content-length: 5000000"));
+        wire.get("/images/sub/root.img", "Range: bytes=10-19\r\n");
+        let (said, body) = wire.hear(false);
+        assert!(said.contains("content-range: bytes 10-19/5000000"), "{said}");
+        assert_eq!(body, &root[10..20]);
+        // Several ranges at once may be answered with the whole (RFC 9110 section 14.2).
+        wire.get("/images/sub/root.img", "Range: bytes=0-1,5-6\r\n");
+        let (said, body) = wire.hear(false);
+        assert!(said.starts_with("http/1.1 200") && body.len() == root.len(), "{said}");
+        wire.get("/images/sub/root.img", "Range: bytes=5000000-\r\n");
+        assert!(wire.hear(false).0.starts_with("http/1.1 416"));
+    }
+    // Asked before the answer came, in one segment: answered in their order.
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: head\r\n\r\n");
+    let three =
+        ["/images/sub/root.img", "/boot.ipxe", "/images/sub/root.img", "/boot.ipxe"].map(ask).concat();
+    wire.say(&three);
+    for want in [5_000_000, 0, 5_000_000, 0] {
+        let (said, body) = wire.hear(false);
+        assert!(said.starts_with("http/1.1 200"), "{said}");
+        assert!(if want == 0 { body.starts_with(b"#!ipxe") } else { body.len() == want });
+    }
+    // A head that comes in pieces.
+    for piece in ["GET /im", "ages/sub/root.img HTTP/1.1\r\nHo", "st: head\r\nRange: bytes=0-0\r\n\r", "\n"] {
+        wire.say(piece);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(wire.hear(false).1, root[..1]);
+    wire.get("/images/sub/root.img", "Connection: close\r\nRange: bytes=0-0\r\n");
+    wire.hear(false);
+    assert_eq!(wire.0.read(&mut [0]).unwrap(), 0, "it was asked to close");
+}
+
+#[test]
+fn a_thousand_clients_that_vanish_leave_nothing_behind() {
+    let head = Head::start();
+    let open = || fs::read_dir(format!("/proc/{}/fd", head.daemon.id())).unwrap().count();
+    let before = open();
+    for _ in 0..10 {
+        let wires: Vec<Wire> = (0..100)
+            .map(|_| {
+                let mut wire = Wire::open(&head);
+                wire.get("/images/sub/root.img", "");
+                wire
+            })
+            .collect();
+        drop(wires); // without reading: the kernel resets them
+    }
+    let settled = (0..500).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        open() <= before + 4
+    });
+    assert!(settled, "{} descriptors, {before} before", open());
+    let output = muster(head.folder.path()).args(["--json", "image", "traffic"]).output().unwrap();
+    let traffic: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(traffic[0]["running"], 0, "{traffic}");
+    assert_eq!(traffic[0]["done"].as_u64().unwrap() + traffic[0]["broken"].as_u64().unwrap(), 1000);
+    assert_eq!(head.curl(&format!("{CODE} {{}}/images/sub/root.img")), "200");
 }
