@@ -1,0 +1,168 @@
+# muster-fetch.sh - brings the root of a muster image to this machine, whole and as it was made, or not at all.
+# Sourced by the initramfs: POSIX shell, with curl (or wget), sha256sum, and openssl where manifests are checked.
+#
+# The kernel line says (the head writes it for images with the delivery "verified"):
+#   muster.root=URL muster.sha256=HEX muster.size=BYTES   what to fetch, and what it must be
+#   muster.manifest=URL                                   what the site says of the image, with URL.sig beside it
+# If the initramfs holds MUSTER_KEY, only a root that a manifest signed with it names is used.
+
+MUSTER_KEY=${MUSTER_KEY:-/etc/muster/site.pub}
+MUSTER_DIR=${MUSTER_DIR:-/run/muster}
+MUSTER_CONSOLE=${MUSTER_CONSOLE:-/dev/console}
+# Pauses between two tries, in seconds: the first, and the longest. A storm must not come back all at once.
+MUSTER_PAUSE=${MUSTER_PAUSE:-1}
+MUSTER_PAUSE_MAX=${MUSTER_PAUSE_MAX:-30}
+# How often a whole download that is not what it should be is thrown away and fetched again.
+MUSTER_TRIES=${MUSTER_TRIES:-3}
+
+muster_say() { echo "muster: $*" >"$MUSTER_CONSOLE" 2>/dev/null || echo "muster: $*"; }
+
+# The value of a parameter of the kernel line; the last one counts, as for the kernel.
+muster_param() {
+    muster_value=
+    for muster_word in ${MUSTER_CMDLINE:-$(cat /proc/cmdline)}; do
+        case $muster_word in "$1"=*) muster_value=${muster_word#*=} ;; esac
+    done
+    echo "$muster_value"
+}
+
+muster_size() { if [ -f "$1" ]; then wc -c <"$1" | tr -d ' '; else echo 0; fi; }
+
+muster_sum() { sha256sum <"$1" | cut -d' ' -f1; }
+
+# muster_get URL FILE FROM: appends what lies behind byte FROM. 0: that was all; 1: it broke off or the head was
+# busy, try again; MUSTER_WAIT is what the head asked for, in seconds.
+muster_get() {
+    MUSTER_WAIT=
+    if command -v curl >/dev/null 2>&1; then
+        muster_headers=$MUSTER_DIR/headers
+        if [ "$3" -gt 0 ]; then set -- "$1" "$2" "$3" --range "$3-"; else : >"$2"; fi
+        muster_from=$1 muster_file=$2
+        shift 3
+        # --speed: a connection that is silent for a minute is dead. Appending keeps what came before.
+        curl --silent --globoff --fail --connect-timeout 20 --speed-limit 1 --speed-time 60 \
+            --dump-header "$muster_headers" "$@" "$muster_from" >>"$muster_file" 2>/dev/null && return 0
+        MUSTER_WAIT=$(sed -n 's/^[Rr]etry-[Aa]fter: *\([0-9][0-9]*\).*/\1/p' "$muster_headers" 2>/dev/null | tail -n 1)
+        # A head that does not have the rest (416), or has another file now: what is here is worth nothing.
+        case $(sed -n '1s/^[^ ]* \([0-9]*\).*/\1/p' "$muster_headers" 2>/dev/null) in 416) : >"$muster_file" ;; esac
+        return 1
+    fi
+    # wget of busybox: -c asks for the rest, as long as the head serves ranges.
+    if [ "$3" -gt 0 ]; then wget -q -c -O "$2" "$1" 2>/dev/null; else wget -q -O "$2" "$1" 2>/dev/null; fi
+}
+
+# Tells how far the download is, until it is killed.
+muster_progress() {
+    muster_last=$(muster_size "$1")
+    while sleep 5 >/dev/null 2>&1; do
+        muster_now=$(muster_size "$1")
+        muster_rate=$(((muster_now - muster_last) / 5))
+        muster_left='?'
+        [ "$muster_rate" -le 0 ] || muster_left=$((($2 - muster_now) / muster_rate))
+        muster_say "$((muster_now / 1000000)) of $(($2 / 1000000)) MB, $((muster_rate / 1000)) kB/s, $muster_left s left"
+        muster_last=$muster_now
+    done
+}
+
+# muster_fetch URL FILE SIZE: until the file is there. Goes on where it broke off, for as long as it takes: a
+# machine that gives up needs somebody to come.
+muster_fetch() {
+    muster_pause=$MUSTER_PAUSE muster_was=0
+    muster_progress "$2" "$3" & muster_watch=$!
+    while :; do
+        muster_have=$(muster_size "$2")
+        [ "$muster_have" -lt "$3" ] || break
+        muster_get "$1" "$2" "$muster_have"
+        muster_have=$(muster_size "$2")
+        [ "$muster_have" -lt "$3" ] || break
+        # Progress shortens the pause again.
+        [ "$muster_have" -le "$muster_was" ] || muster_pause=$MUSTER_PAUSE
+        muster_was=$muster_have
+        muster_say "the download stands at $muster_have of $3 bytes; going on in ${MUSTER_WAIT:-$muster_pause} s"
+        sleep "${MUSTER_WAIT:-$muster_pause}"
+        muster_pause=$((muster_pause * 2))
+        [ "$muster_pause" -le "$MUSTER_PAUSE_MAX" ] || muster_pause=$MUSTER_PAUSE_MAX
+    done
+    kill "$muster_watch" 2>/dev/null
+    wait "$muster_watch" 2>/dev/null
+    return 0
+}
+
+# muster_small URL FILE: a text of a few lines.
+muster_small() {
+    muster_tries=10
+    while [ "$muster_tries" -gt 0 ]; do
+        muster_get "$1" "$2" 0 && [ -s "$2" ] && return 0
+        muster_tries=$((muster_tries - 1))
+        sleep "${MUSTER_WAIT:-$MUSTER_PAUSE}"
+    done
+    muster_say "cannot fetch $1"
+    return 1
+}
+
+# muster_signed DIGEST: true if the site signed a manifest that names this root.
+muster_signed() {
+    if [ ! -f "$MUSTER_KEY" ]; then
+        muster_say "no $MUSTER_KEY in this initramfs: the root is held to the digest of the kernel line alone"
+        return 0
+    fi
+    muster_at=$(muster_param muster.manifest) muster_text=$MUSTER_DIR/manifest
+    [ -n "$muster_at" ] || { muster_say "REFUSED: $MUSTER_KEY wants a manifest, the kernel line names none"; return 1; }
+    command -v openssl >/dev/null 2>&1 || { muster_say "REFUSED: no openssl to check the manifest with"; return 1; }
+    muster_small "$muster_at" "$muster_text" && muster_small "$muster_at.sig" "$muster_text.b64" || return 1
+    if ! openssl base64 -d -A -in "$muster_text.b64" -out "$muster_text.sig" 2>/dev/null ||
+        ! openssl pkeyutl -verify -pubin -inkey "$MUSTER_KEY" -rawin -in "$muster_text" \
+            -sigfile "$muster_text.sig" >/dev/null 2>&1; then
+        muster_say "REFUSED: $muster_at is not signed with $MUSTER_KEY"
+        return 1
+    fi
+    if ! grep -q "^root sha256:$1 " "$muster_text"; then
+        muster_say "REFUSED: the signed manifest names another root than sha256:$1"
+        return 1
+    fi
+    muster_say "the site signed $(sed -n 's/^image //p' "$muster_text"), root sha256:$1"
+}
+
+# muster_root: fetches the root to $MUSTER_DIR/root and checks it. Anything but 0: do not boot.
+muster_root() {
+    muster_url=$(muster_param muster.root) muster_want=$(muster_param muster.sha256)
+    muster_bytes=$(muster_param muster.size) muster_to=$MUSTER_DIR/root
+    case $muster_want in *[!0-9a-f]* | '') muster_want= ;; esac
+    case $muster_bytes in *[!0-9]* | '' | 0) muster_bytes= ;; esac
+    if [ -z "$muster_url" ] || [ ${#muster_want} -ne 64 ] || [ -z "$muster_bytes" ]; then
+        muster_say "REFUSED: muster.root, muster.sha256 (64 digits) and muster.size must stand in the kernel line"
+        return 1
+    fi
+    mkdir -p "$MUSTER_DIR"
+    muster_signed "$muster_want" || return 1
+    muster_round=1
+    while [ "$muster_round" -le "$MUSTER_TRIES" ]; do
+        muster_say "fetching $muster_url, $((muster_bytes / 1000000)) MB"
+        muster_fetch "$muster_url" "$muster_to" "$muster_bytes"
+        muster_is=$(muster_sum "$muster_to")
+        if [ "$muster_is" = "$muster_want" ] && [ "$(muster_size "$muster_to")" = "$muster_bytes" ]; then
+            muster_say "the root is what it should be: sha256:$muster_is"
+            return 0
+        fi
+        muster_say "WRONG: $muster_url is sha256:$muster_is, expected sha256:$muster_want (try $muster_round of $MUSTER_TRIES)"
+        rm -f "$muster_to"
+        muster_round=$((muster_round + 1))
+    done
+    muster_say "REFUSED: an altered root is not booted. On the head: muster image verify"
+    return 1
+}
+
+# muster_mount WHERE: the root, read-only, below a tmpfs that takes the changes.
+muster_mount() {
+    muster_over=$(muster_param muster.overlay) muster_parts=$MUSTER_DIR/parts
+    modprobe -q loop
+    modprobe -q squashfs
+    modprobe -q overlay
+    mkdir -p "$muster_parts/lower" "$muster_parts/rw"
+    mount -o ro,loop "$MUSTER_DIR/root" "$muster_parts/lower" ||
+        { modprobe -q erofs && mount -t erofs -o ro,loop "$MUSTER_DIR/root" "$muster_parts/lower"; } || return 1
+    mount -t tmpfs -o "mode=0755,size=${muster_over:-50%}" muster "$muster_parts/rw" || return 1
+    mkdir -p "$muster_parts/rw/upper" "$muster_parts/rw/work"
+    mount -t overlay -o "lowerdir=$muster_parts/lower,upperdir=$muster_parts/rw/upper,workdir=$muster_parts/rw/work" \
+        muster "$1"
+}
