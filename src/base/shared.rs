@@ -9,7 +9,7 @@
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
-use std::ops::Bound;
+use std::ops::{Bound, Index};
 use std::sync::Arc;
 
 /// Entries of a full chunk, which is then split: near the square root of what the largest sites hold, so that
@@ -269,6 +269,16 @@ impl<K: Ord, V> FromIterator<(K, V)> for SharedMap<K, V> {
             chunks.push(Arc::new(entries.by_ref().take(CHUNK_ENTRIES_MAX).collect()));
         }
         SharedMap { chunks, len }
+    }
+}
+
+impl<K: Ord + Borrow<Q>, Q: Ord + ?Sized, V> Index<&Q> for SharedMap<K, V> {
+    type Output = V;
+
+    /// # Panics
+    /// There is no such key, as with the standard library's maps.
+    fn index(&self, key: &Q) -> &V {
+        self.get(key).expect("the caller knows that the key is there")
     }
 }
 
