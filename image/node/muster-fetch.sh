@@ -152,8 +152,8 @@ muster_root() {
     return 1
 }
 
-# muster_mount WHERE: the root, read-only, below a tmpfs that takes the changes.
-muster_mount() {
+# What lies below the running system: the root, read-only, and a tmpfs that takes the changes.
+muster_layers() {
     muster_over=$(muster_param muster.overlay) muster_parts=$MUSTER_DIR/parts
     modprobe -q loop
     modprobe -q squashfs
@@ -163,6 +163,11 @@ muster_mount() {
         { modprobe -q erofs && mount -t erofs -o ro,loop "$MUSTER_DIR/root" "$muster_parts/lower"; } || return 1
     mount -t tmpfs -o "mode=0755,size=${muster_over:-50%}" muster "$muster_parts/rw" || return 1
     mkdir -p "$muster_parts/rw/upper" "$muster_parts/rw/work"
+}
+
+# muster_mount WHERE: both as one.
+muster_mount() {
+    muster_parts=$MUSTER_DIR/parts
     mount -t overlay -o "lowerdir=$muster_parts/lower,upperdir=$muster_parts/rw/upper,workdir=$muster_parts/rw/work" \
         muster "$1"
 }

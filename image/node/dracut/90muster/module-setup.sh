@@ -1,6 +1,6 @@
 #!/bin/bash
 # dracut module: root=muster. Copy the folder to /usr/lib/dracut/modules.d/, and muster-fetch.sh into it.
-# shellcheck disable=SC2154 # moddir is dracut's
+# shellcheck disable=SC2154 # moddir and systemdutildir are dracut's
 
 check() {
     require_binaries curl sha256sum || return 1
@@ -25,5 +25,10 @@ install() {
     inst_simple "$moddir/muster-fetch.sh" /lib/muster-fetch.sh
     inst_hook cmdline 90 "$moddir/parse-muster.sh"
     inst_hook initqueue/online 90 "$moddir/online-muster.sh"
+    inst_hook pre-mount 90 "$moddir/layers-muster.sh"
     inst_hook mount 90 "$moddir/mount-muster.sh"
+    # systemd takes root=muster for a device unless it is told better.
+    if dracut_module_included systemd-initrd; then
+        inst_script "$moddir/muster-generator.sh" "$systemdutildir/system-generators/dracut-muster-generator"
+    fi
 }
