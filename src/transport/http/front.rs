@@ -70,8 +70,13 @@ pub(crate) fn serve(
 ) {
     let _ =
         nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::TcpUserTimeout, &USER_TIMEOUT_MS);
-    let connection =
-        Connection { server: server.clone(), files: files.clone(), peer, _permit: permit, tasks: tasks.clone() };
+    let connection = Connection {
+        server: server.clone(),
+        files: files.clone(),
+        peer,
+        _permit: permit,
+        tasks: tasks.clone(),
+    };
     tasks.spawn("http-connection", connection.general(stream, Vec::new(), false));
 }
 
