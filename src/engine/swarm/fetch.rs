@@ -34,6 +34,14 @@ pub struct Fetched {
     pub retries: u64,
 }
 
+impl Fetched {
+    /// Nothing came.
+    #[must_use]
+    pub fn failed(reason: Reason) -> Fetched {
+        Fetched { result: Err(reason), bytes: 0, body: Vec::new(), retry_after: None, retries: 0 }
+    }
+}
+
 /// Where a file lies.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Source {

@@ -15,15 +15,15 @@ use crate::engine::swarm::script::{Run, Want, expand};
 use crate::engine::swarm::tftp::Manner;
 use crate::engine::swarm::{Dice, Firmware, Micros, Moment, Scenario};
 use crate::model::Arch;
-use crate::wire::dhcp::Message;
+use crate::wire::dhcp::{Message, code};
 
 /// What the shell does next for the machine.
 #[derive(Debug)]
 pub enum Step {
     /// Broadcast a message.
     Send(Box<Message>),
-    /// Take an address.
-    Hold(Ipv4Addr),
+    /// Take an address, in a network of this mask.
+    Hold(Ipv4Addr, Option<Ipv4Addr>),
     /// Fetch, then call `on_fetched`.
     Fetch(Fetch),
     /// Put it into the report.
@@ -316,7 +316,7 @@ impl Machine {
             Ok(ack) => {
                 if self.address != Some(ack.yiaddr) {
                     self.address = Some(ack.yiaddr);
-                    self.steps.push_back(Step::Hold(ack.yiaddr));
+                    self.steps.push_back(Step::Hold(ack.yiaddr, ack.options.address(code::SUBNET_MASK)));
                 }
                 self.ack = Some(ack);
                 self.in_ipxe |= stage == Stage::IpxeDhcp;
