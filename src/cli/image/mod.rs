@@ -1,7 +1,7 @@
 //! `muster image`: versions of images in and out of the head, and the tags that name them.
 
 mod inspect;
-mod show;
+pub(crate) mod show;
 mod source;
 mod traffic;
 mod work;
