@@ -19,7 +19,8 @@ pub enum Refusal {
     NoInterface(String),
     #[error(
         "{0} may be a real network, where a swarm takes real addresses. Run it in a network namespace \
-         (ip netns exec), or say that this interface is a lab: --lab-interface {0}"
+         (ip netns exec) that is seen to be another than that of process 1, or say that this interface is a lab: \
+         --lab-interface {0}"
     )]
     Real(String),
 }
