@@ -342,3 +342,15 @@ pub const STREAM_LABELS_MAX: usize = 4096;
 /// How long a download waits in line before its client is told to come back, if the client can do that. Proxies
 /// and firewalls forget silent connections after minutes.
 pub const STREAM_WAIT_MS: u64 = 20_000;
+
+/// What a machine of the swarm keeps of a script or a document: ten times the largest boot script seen.
+pub const SWARM_DOCUMENT_BYTES_MAX: usize = 256 << 10;
+
+/// Machines of one swarm: the largest site, ten times over.
+pub const SWARM_NODES_MAX: u64 = 1_000_000;
+
+/// Commands that a script may run from one download or pause to the next; scripts of sites have some dozens.
+pub const SWARM_SCRIPT_STEPS_MAX: u32 = 10_000;
+
+/// DHCP messages that wait for one machine of the swarm; what comes beyond is lost, as in a card without room.
+pub const SWARM_INBOX_PLACES: usize = 8;

@@ -12,7 +12,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Run the head", &["serve", "check", "status", "events", "backup", "restore"]),
     ("Declare machines", &["import", "export", "node", "group", "bmc"]),
     ("Boot and configure them", &["profile", "boot", "image", "cloud-init", "secret", "power", "console"]),
-    ("See what happens", &["network", "lease", "discover", "why", "explain", "replay"]),
+    ("See what happens", &["network", "lease", "discover", "why", "explain", "replay", "swarm"]),
     ("Access and shell", &["token", "env", "ca", "completions", "man"]),
 ];
 

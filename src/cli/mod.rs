@@ -23,6 +23,7 @@ mod replay;
 mod screen;
 mod serve;
 mod status;
+mod swarm;
 mod table;
 mod token;
 mod watch;
@@ -129,6 +130,7 @@ enum Command {
     Events(events::Events),
     Explain(explain::Explain),
     Replay(replay::Replay),
+    Swarm(swarm::Swarm),
     #[command(subcommand)]
     Token(token::Token),
     Env(env::Env),
@@ -171,6 +173,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(command) => command.run(&global),
         Command::Check(command) => command.run(&global),
         Command::Replay(command) => command.run(&global),
+        Command::Swarm(command) => command.run(&global),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
         Command::Explain(command) => command.run(&global),

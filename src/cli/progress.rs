@@ -109,6 +109,11 @@ impl Steps {
         self.0.set_message(what.into());
     }
 
+    /// How many steps are done by now.
+    pub(crate) fn at(&self, count: u64) {
+        self.0.set_position(count);
+    }
+
     pub(crate) fn done(&self) {
         self.0.inc(1);
     }

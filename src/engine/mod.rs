@@ -13,5 +13,6 @@ pub mod explain;
 pub mod image;
 pub mod inventory;
 pub mod replay;
+pub mod swarm;
 pub mod tftp;
 pub mod token;

@@ -10,6 +10,7 @@ pub mod journal;
 pub mod link;
 pub mod loaders;
 pub mod notify;
+pub mod swarm;
 pub mod tasks;
 pub mod tftp;
 pub mod vault;

@@ -1,5 +1,7 @@
 //! TFTP packets (RFC 1350) and option negotiation (RFC 2347 to 2349, RFC 7440).
 
+pub mod client;
+
 use crate::base::limits::{TFTP_OPTIONS_MAX, TFTP_REQUEST_BYTES_MAX};
 use crate::wire::WireError;
 
@@ -149,6 +151,11 @@ pub fn emit_data(out: &mut Vec<u8>, block: u16, payload: &[u8]) {
 #[must_use]
 pub fn emit_oack(options: &[TransferOption]) -> Vec<u8> {
     let mut out = 6_u16.to_be_bytes().to_vec();
+    option_words(options, &mut out);
+    out
+}
+
+fn option_words(options: &[TransferOption], out: &mut Vec<u8>) {
     for option in options {
         let (key, value) = match *option {
             TransferOption::BlockSize(octets) => ("blksize", u64::from(octets)),
@@ -158,7 +165,6 @@ pub fn emit_oack(options: &[TransferOption]) -> Vec<u8> {
         };
         out.extend_from_slice(format!("{key}\0{value}\0").as_bytes());
     }
-    out
 }
 
 /// An ERROR packet. The text is for the person at the screen.

@@ -2,7 +2,7 @@
 
 mod import;
 mod inspect;
-mod show;
+pub(crate) mod show;
 mod source;
 mod traffic;
 mod upload;

@@ -1,13 +1,13 @@
 //! DHCP on raw sockets.
 
 mod counters;
-mod frame;
+pub(crate) mod frame;
 pub mod handle;
 mod ledger;
 mod limiter;
 mod links;
 mod probes;
-mod raw;
+pub(crate) mod raw;
 mod shadow;
 mod task;
 mod witness;

@@ -112,6 +112,28 @@ impl RawSocket {
         self.socket.get_ref().send(frame).map(|_| ())
     }
 
+    /// Has the link let frames for any station in, until the socket is closed. The swarm's machines have
+    /// addresses that no card knows.
+    pub(crate) fn hear_all(&self, index: u32) -> io::Result<()> {
+        let request = libc::packet_mreq {
+            mr_ifindex: i32::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?,
+            mr_type: libc::c_ushort::try_from(libc::PACKET_MR_PROMISC)
+                .map_err(|_| io::ErrorKind::InvalidInput)?,
+            mr_alen: 0,
+            mr_address: [0; 8],
+        };
+        // SAFETY: the pointer and the length describe `request`, which outlives the call.
+        check(unsafe {
+            libc::setsockopt(
+                self.socket.get_ref().as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_ADD_MEMBERSHIP,
+                (&raw const request).cast(),
+                length_of::<libc::packet_mreq>(),
+            )
+        })
+    }
+
     /// Frames that the kernel dropped since the last call because nobody read them in time.
     pub(crate) fn drops(&self) -> io::Result<u32> {
         statistics(self.socket.get_ref().as_raw_fd())
