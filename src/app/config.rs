@@ -29,6 +29,8 @@ pub struct Config {
     pub tls: Https,
     pub tftp: Tftp,
     pub dns: Dns,
+    /// Root images block by block; none: not served.
+    pub nbd: Vec<SocketAddr>,
     /// Directory of plain files below `/images`.
     pub images: Option<PathBuf>,
     /// Directories of loaders, later ones before earlier ones. `DATA_DIR/loaders` comes on top.
@@ -143,6 +145,9 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     let dns_listen = listen(&mut dns, &["0.0.0.0:53"], &mut tcp, problems);
     let forward = dns.list::<Upstream>("forward", problems).unwrap_or_default();
     dns.finish(problems);
+    let mut nbd = root.section("nbd", problems);
+    let nbd_listen = listen(&mut nbd, &[], &mut tcp, problems);
+    nbd.finish(problems);
     let site = networks::site(root, &http, problems);
     let mut images = root.section("images", problems);
     let image_root = images.parsed::<Text>("root", problems).map(|at| PathBuf::from(at.value.0));
@@ -164,6 +169,7 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
         tls,
         tftp: Tftp { listen: tftp_listen, single_port },
         dns: Dns { listen: dns_listen, forward: forward.into_iter().map(|at| at.value.0).collect() },
+        nbd: nbd_listen,
         images: image_root,
         loaders: folders.map_or_else(
             || DIRECTORIES.map(PathBuf::from).to_vec(),

@@ -8,6 +8,7 @@ pub mod http;
 pub mod journal;
 pub mod link;
 pub mod loaders;
+pub mod nbd;
 pub mod notify;
 pub mod tasks;
 pub mod tftp;

@@ -33,6 +33,22 @@ impl Tasks {
         running.spawn(named);
     }
 
+    /// Starts a task on another runtime. It must end soon after `stopping` resolves.
+    pub fn spawn_on(
+        &self,
+        runtime: &tokio::runtime::Handle,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let named = async move {
+            task.await;
+            tracing::debug!(task = name, "task ended");
+        };
+        let mut running = self.running.lock().expect("no task panics while it spawns another");
+        while running.try_join_next().is_some() {}
+        running.spawn_on(named, runtime);
+    }
+
     /// Resolves when the daemon is asked to stop.
     pub async fn stopping(&self) {
         self.stop.cancelled().await;

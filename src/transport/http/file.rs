@@ -93,6 +93,12 @@ impl OpenedFile {
         Ok(OpenedFile { file, size: metadata.len(), etag })
     }
 
+    /// The open file.
+    #[must_use]
+    pub fn into_std(self) -> std::fs::File {
+        self.file
+    }
+
     /// The answer to a GET or HEAD for this file.
     ///
     /// # Errors
