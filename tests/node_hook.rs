@@ -24,6 +24,8 @@ enum Mood {
     Busy,
     /// Whole, but not what it should be.
     Altered,
+    /// Knows no ranges.
+    Plain,
 }
 
 struct Server {
@@ -42,7 +44,7 @@ fn hex(octets: &[u8]) -> String {
 
 impl Server {
     /// Serves the root in these moods, one for each request, then the last for ever; and texts by their paths.
-    fn start(moods: &[Mood], texts: Vec<(&'static str, String)>) -> Server {
+    fn start(moods: &[Mood], texts: Vec<(String, String)>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (asked, mut moods) = (Arc::new(Mutex::new(Vec::new())), VecDeque::from(moods.to_vec()));
@@ -63,7 +65,7 @@ impl Server {
 fn answer(
     mut stream: TcpStream,
     moods: &VecDeque<Mood>,
-    texts: &[(&'static str, String)],
+    texts: &[(String, String)],
     asked: &Mutex<Vec<String>>,
 ) -> bool {
     let mut head = Vec::new();
@@ -77,12 +79,13 @@ fn answer(
     let head = String::from_utf8(head).unwrap();
     let path = head.split(' ').nth(1).unwrap();
     if path != "/root.squashfs" {
-        let text = texts.iter().find(|(known, _)| *known == path).map(|(_, text)| text.as_str());
+        let text = texts.iter().find(|(known, _)| known == path).map(|(_, text)| text.as_str());
         let (status, text) = text.map_or(("404 Not Found", ""), |text| ("200 OK", text));
         let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{text}", text.len());
         return false;
     }
-    let range = head.lines().find_map(|line| line.strip_prefix("Range: bytes="));
+    let plain = matches!(moods.front(), Some(Mood::Plain));
+    let range = head.lines().find_map(|line| line.strip_prefix("Range: bytes=")).filter(|_| !plain);
     let first: usize = range.map_or(0, |range| range.trim_end_matches('-').parse().unwrap());
     asked.lock().unwrap().push(range.unwrap_or("whole").to_owned());
     let mut body = root();
@@ -93,7 +96,7 @@ fn answer(
             );
             return true;
         }
-        Mood::Good => usize::MAX,
+        Mood::Good | Mood::Plain => usize::MAX,
         Mood::Cut(count) => *count,
         Mood::Altered => {
             body[1_234_567] ^= 1;
@@ -102,7 +105,9 @@ fn answer(
     };
     let status = if range.is_some() { "206 Partial Content" } else { "200 OK" };
     let part = &body[first..];
-    let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", part.len());
+    let (last, size) = (body.len() - 1, body.len());
+    let place = range.map_or_else(String::new, |_| format!("Content-Range: bytes {first}-{last}/{size}\r\n"));
+    let _ = write!(stream, "HTTP/1.1 {status}\r\n{place}Content-Length: {}\r\n\r\n", part.len());
     let _ = stream.write_all(&part[..keep.min(part.len())]); // the client may be gone
     true
 }
@@ -132,6 +137,7 @@ impl Node {
             .env("MUSTER_DIR", self.folder.path().join("run"))
             .env("MUSTER_KEY", self.key())
             .env("MUSTER_CONSOLE", "/dev/stderr")
+            .env("MUSTER_TMPFS", "no") // no machine of its own
             .env("MUSTER_PAUSE", "0")
             .output()
             .unwrap_or_else(|error| panic!("{}: {error}: apt-get install dash busybox curl", self.shell[0]))
@@ -140,7 +146,7 @@ impl Node {
     #[track_caller]
     fn has_the_root(&self, output: &Output) {
         assert!(output.status.success(), "{}", said(output));
-        assert!(fs::read(self.folder.path().join("run/root")).unwrap() == root());
+        assert!(fs::read(self.folder.path().join("run/hold/root")).unwrap() == root());
     }
 }
 
@@ -176,6 +182,14 @@ fn a_broken_download_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_server_without_ranges_is_asked_for_the_whole_again() {
+    let server = Server::start(&[Mood::Cut(1_000_000), Mood::Plain], Vec::new());
+    let node = Node::new(SHELLS[0]);
+    node.has_the_root(&node.boot(&line(&server, "")));
+    assert_eq!(*server.asked.lock().unwrap(), ["whole", "whole", "whole"]);
+}
+
+#[test]
 fn an_altered_root_is_fetched_again_and_never_booted() {
     for shell in SHELLS {
         let node = Node::new(shell);
@@ -189,7 +203,7 @@ fn an_altered_root_is_fetched_again_and_never_booted() {
         assert!(!output.status.success());
         assert!(said(&output).contains("REFUSED: an altered root is not booted"), "{}", said(&output));
         assert_eq!(always.asked.lock().unwrap().len(), 3);
-        assert!(!node.folder.path().join("run/root").exists());
+        assert!(!node.folder.path().join("run/hold/root").exists());
     }
 }
 
@@ -237,10 +251,15 @@ fn with_the_sites_key_only_a_signed_root_is_booted() {
             (wrong.clone(), sign(&key, &wrong), Some("names another root")),
             (good.clone(), "nonsense".to_owned(), Some("is not signed with")),
         ] {
-            let server = Server::start(&[Mood::Good], vec![("/m", text), ("/m.sig", signature)]);
+            let version = hex(text.as_bytes());
+            let (at, sig) = (
+                format!("/images/compute/{version}/manifest"),
+                format!("/images/compute/{version}/manifest.sig"),
+            );
+            let server = Server::start(&[Mood::Good], vec![(at.clone(), text), (sig, signature)]);
             let node = Node::new(shell);
             fs::write(node.key(), key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap()).unwrap();
-            let output = node.boot(&line(&server, &format!("muster.manifest={}/m", server.base)));
+            let output = node.boot(&line(&server, &format!("muster.manifest={}{at}", server.base)));
             match refusal {
                 None => node.has_the_root(&output),
                 Some(why) => {

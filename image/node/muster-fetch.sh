@@ -30,25 +30,39 @@ muster_size() { if [ -f "$1" ]; then wc -c <"$1" | tr -d ' '; else echo 0; fi; }
 
 muster_sum() { sha256sum <"$1" | cut -d' ' -f1; }
 
-# muster_get URL FILE FROM: appends what lies behind byte FROM. 0: that was all; 1: it broke off or the head was
-# busy, try again; MUSTER_WAIT is what the head asked for, in seconds.
+# muster_get URL FILE: the rest of the file. 0: that was all; else try again. MUSTER_WHY says what was wrong,
+# MUSTER_STATUS is the status of HTTP, MUSTER_WAIT what the head asked for, in seconds.
 muster_get() {
-    MUSTER_WAIT=
-    if command -v curl >/dev/null 2>&1; then
-        muster_headers=$MUSTER_DIR/headers
-        if [ "$3" -gt 0 ]; then set -- "$1" "$2" "$3" --range "$3-"; else : >"$2"; fi
-        muster_from=$1 muster_file=$2
-        shift 3
-        # --speed: a connection that is silent for a minute is dead. Appending keeps what came before.
-        curl --silent --globoff --fail --connect-timeout 20 --speed-limit 1 --speed-time 60 \
-            --dump-header "$muster_headers" "$@" "$muster_from" >>"$muster_file" 2>/dev/null && return 0
-        MUSTER_WAIT=$(sed -n 's/^[Rr]etry-[Aa]fter: *\([0-9][0-9]*\).*/\1/p' "$muster_headers" 2>/dev/null | tail -n 1)
-        # A head that does not have the rest (416), or has another file now: what is here is worth nothing.
-        case $(sed -n '1s/^[^ ]* \([0-9]*\).*/\1/p' "$muster_headers" 2>/dev/null) in 416) : >"$muster_file" ;; esac
-        return 1
+    MUSTER_WAIT='' MUSTER_STATUS='' MUSTER_WHY=''
+    if ! command -v curl >/dev/null 2>&1; then
+        # wget of busybox; its -T crashes in 1.35.
+        wget -q -c -O "$2" "$1" 2>/dev/null || { MUSTER_WHY="wget: error $?"; return 1; }
+        return 0
     fi
-    # wget of busybox: -c asks for the rest, as long as the head serves ranges.
-    if [ "$3" -gt 0 ]; then wget -q -c -O "$2" "$1" 2>/dev/null; else wget -q -O "$2" "$1" 2>/dev/null; fi
+    muster_headers=$MUSTER_DIR/headers
+    # The head's ETag is the digest: the rest of another file never follows. --speed: a connection that is silent
+    # for a minute is dead.
+    curl --silent --globoff --fail --location --max-redirs 5 --connect-timeout 20 --speed-limit 1 --speed-time 60 \
+        --dump-header "$muster_headers" --continue-at - --output "$2" "$1" 2>/dev/null && return 0
+    muster_error=$?
+    MUSTER_STATUS=$(sed -n 's/^HTTP[^ ]* \([0-9]*\).*/\1/p' "$muster_headers" 2>/dev/null | tail -n 1)
+    MUSTER_WAIT=$(sed -n 's/^[Rr]etry-[Aa]fter: *\([0-9]\{1,6\}\).*/\1/p' "$muster_headers" 2>/dev/null | tail -n 1)
+    [ "${MUSTER_WAIT:-0}" -le 600 ] || MUSTER_WAIT=600
+    case $muster_error in
+        22) MUSTER_WHY="the head answers $MUSTER_STATUS" ;;
+        23) MUSTER_WHY="there is no room for it in memory" ;;
+        # No ranges, or a range that is not there: what is here is worth nothing.
+        33 | 36 | 31) MUSTER_WHY="it cannot go on, and begins anew"; : >"$2" ;;
+        *) MUSTER_WHY="curl: error $muster_error" ;;
+    esac
+    [ "$MUSTER_STATUS" != 416 ] || : >"$2"
+    return 1
+}
+
+# A pause of about so many seconds: a storm must not come back all at once.
+muster_sleep() {
+    muster_more=$(od -An -N1 -tu1 /dev/urandom 2>/dev/null | tr -d ' ')
+    sleep $(($1 + ${muster_more:-0} % ($1 / 4 + 1)))
 }
 
 # Tells how far the download is, until it is killed.
@@ -59,7 +73,7 @@ muster_progress() {
         muster_rate=$(((muster_now - muster_last) / 5))
         muster_left='?'
         [ "$muster_rate" -le 0 ] || muster_left=$((($2 - muster_now) / muster_rate))
-        muster_say "$((muster_now / 1000000)) of $(($2 / 1000000)) MB, $((muster_rate / 1000)) kB/s, $muster_left s left"
+        muster_say "$((muster_now * 100 / $2)) % of $(($2 / 1000000)) MB, $((muster_rate / 1000)) kB/s, $muster_left s left"
         muster_last=$muster_now
     done
 }
@@ -69,17 +83,15 @@ muster_progress() {
 muster_fetch() {
     muster_pause=$MUSTER_PAUSE muster_was=0
     muster_progress "$2" "$3" & muster_watch=$!
-    while :; do
-        muster_have=$(muster_size "$2")
-        [ "$muster_have" -lt "$3" ] || break
-        muster_get "$1" "$2" "$muster_have"
+    while muster_have=$(muster_size "$2") && [ "$muster_have" -lt "$3" ]; do
+        muster_get "$1" "$2"
         muster_have=$(muster_size "$2")
         [ "$muster_have" -lt "$3" ] || break
         # Progress shortens the pause again.
         [ "$muster_have" -le "$muster_was" ] || muster_pause=$MUSTER_PAUSE
         muster_was=$muster_have
-        muster_say "the download stands at $muster_have of $3 bytes; going on in ${MUSTER_WAIT:-$muster_pause} s"
-        sleep "${MUSTER_WAIT:-$muster_pause}"
+        muster_say "the download stands at $muster_have of $3 bytes (${MUSTER_WHY:-it ended early}); going on in ${MUSTER_WAIT:-$muster_pause} s"
+        muster_sleep "${MUSTER_WAIT:-$muster_pause}"
         muster_pause=$((muster_pause * 2))
         [ "$muster_pause" -le "$MUSTER_PAUSE_MAX" ] || muster_pause=$MUSTER_PAUSE_MAX
     done
@@ -88,16 +100,15 @@ muster_fetch() {
     return 0
 }
 
-# muster_small URL FILE: a text of a few lines.
+# muster_small URL FILE: a text of a few lines. Waits for a head that is away; gives up if it has no such text.
 muster_small() {
-    muster_tries=10
-    while [ "$muster_tries" -gt 0 ]; do
-        muster_get "$1" "$2" 0 && [ -s "$2" ] && return 0
-        muster_tries=$((muster_tries - 1))
-        sleep "${MUSTER_WAIT:-$MUSTER_PAUSE}"
+    muster_missing=0
+    while rm -f "$2"; ! muster_get "$1" "$2" || [ ! -s "$2" ]; do
+        [ "$MUSTER_STATUS" != 404 ] || muster_missing=$((muster_missing + 1))
+        [ "$muster_missing" -lt 3 ] || { muster_say "REFUSED: there is no $1"; return 1; }
+        muster_say "cannot fetch $1 yet (${MUSTER_WHY:-it is empty})"
+        muster_sleep "${MUSTER_WAIT:-$((MUSTER_PAUSE * 3))}"
     done
-    muster_say "cannot fetch $1"
-    return 1
 }
 
 # muster_signed DIGEST: true if the site signed a manifest that names this root.
@@ -116,6 +127,10 @@ muster_signed() {
         muster_say "REFUSED: $muster_at is not signed with $MUSTER_KEY"
         return 1
     fi
+    case $muster_at in
+        */"$(muster_sum "$muster_text")"/*) ;;
+        *) muster_say "REFUSED: $muster_at is not the version that it says it is"; return 1 ;;
+    esac
     if ! grep -q "^root sha256:$1 " "$muster_text"; then
         muster_say "REFUSED: the signed manifest names another root than sha256:$1"
         return 1
@@ -123,18 +138,30 @@ muster_signed() {
     muster_say "the site signed $(sed -n 's/^image //p' "$muster_text"), root sha256:$1"
 }
 
-# muster_root: fetches the root to $MUSTER_DIR/root and checks it. Anything but 0: do not boot.
+# muster_room BYTES: a tmpfs of its own: /run of an initramfs holds a tenth or a fifth of the memory.
+muster_room() {
+    [ "${MUSTER_TMPFS:-yes}" = yes ] || return 0
+    muster_free=$(sed -n 's/^MemAvailable: *\([0-9]*\).*/\1/p' /proc/meminfo)
+    if [ -n "$muster_free" ] && [ "$(($1 / 1024))" -gt "$muster_free" ]; then
+        muster_say "REFUSED: the root has $(($1 / 1000000)) MB, this machine has $((muster_free / 1000)) MB of memory left"
+        return 1
+    fi
+    mount -t tmpfs -o "mode=0700,size=$(($1 / 1024 + 1024))k" muster "$MUSTER_DIR/hold"
+}
+
+# muster_root: fetches the root to $MUSTER_DIR/hold/root and checks it. Anything but 0: do not boot.
 muster_root() {
     muster_url=$(muster_param muster.root) muster_want=$(muster_param muster.sha256)
-    muster_bytes=$(muster_param muster.size) muster_to=$MUSTER_DIR/root
+    muster_bytes=$(muster_param muster.size) muster_to=$MUSTER_DIR/hold/root
     case $muster_want in *[!0-9a-f]* | '') muster_want= ;; esac
     case $muster_bytes in *[!0-9]* | '' | 0) muster_bytes= ;; esac
     if [ -z "$muster_url" ] || [ ${#muster_want} -ne 64 ] || [ -z "$muster_bytes" ]; then
         muster_say "REFUSED: muster.root, muster.sha256 (64 digits) and muster.size must stand in the kernel line"
         return 1
     fi
-    mkdir -p "$MUSTER_DIR"
+    mkdir -p "$MUSTER_DIR/hold"
     muster_signed "$muster_want" || return 1
+    muster_room "$muster_bytes" || return 1
     muster_round=1
     while [ "$muster_round" -le "$MUSTER_TRIES" ]; do
         muster_say "fetching $muster_url, $((muster_bytes / 1000000)) MB"
@@ -159,8 +186,8 @@ muster_layers() {
     modprobe -q squashfs
     modprobe -q overlay
     mkdir -p "$muster_parts/lower" "$muster_parts/rw"
-    mount -o ro,loop "$MUSTER_DIR/root" "$muster_parts/lower" ||
-        { modprobe -q erofs && mount -t erofs -o ro,loop "$MUSTER_DIR/root" "$muster_parts/lower"; } || return 1
+    mount -o ro,loop "$MUSTER_DIR/hold/root" "$muster_parts/lower" ||
+        { modprobe -q erofs && mount -t erofs -o ro,loop "$MUSTER_DIR/hold/root" "$muster_parts/lower"; } || return 1
     mount -t tmpfs -o "mode=0755,size=${muster_over:-50%}" muster "$muster_parts/rw" || return 1
     mkdir -p "$muster_parts/rw/upper" "$muster_parts/rw/work"
 }

@@ -33,6 +33,8 @@ pub struct Config {
     pub tls: Https,
     pub tftp: Tftp,
     pub dns: Dns,
+    /// Root images block by block; none: not served.
+    pub nbd: Vec<SocketAddr>,
     /// Directory of plain files below `/images`.
     pub images: Option<PathBuf>,
     /// Bounds of the store of blobs.
@@ -151,6 +153,9 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     let dns_listen = listen(&mut dns, &["0.0.0.0:53"], &mut tcp, problems);
     let forward = dns.list::<Upstream>("forward", problems).unwrap_or_default();
     dns.finish(problems);
+    let mut nbd = root.section("nbd", problems);
+    let nbd_listen = listen(&mut nbd, &[], &mut tcp, problems);
+    nbd.finish(problems);
     let site = networks::site(root, &http, problems);
     let Images { folder, blobs, mut streams } = images::images(root, problems);
     let rates = site.networks.iter().filter_map(|network| Some((network.address, network.image_rate?)));
@@ -172,6 +177,7 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
         tls,
         tftp: Tftp { listen: tftp_listen, single_port },
         dns: Dns { listen: dns_listen, forward: forward.into_iter().map(|at| at.value.0).collect() },
+        nbd: nbd_listen,
         images: folder,
         blobs,
         streams,

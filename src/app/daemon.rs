@@ -16,7 +16,7 @@ use crate::api::images::ImageUse;
 use crate::api::openchami::smd;
 use crate::app::config::{Auth, Config};
 use crate::app::routes::{self, Parts};
-use crate::app::{door, https, journalist, publisher, streams};
+use crate::app::{door, https, journalist, nbd, publisher, streams};
 use crate::engine::boot::script::{Reach, entry};
 use crate::engine::tftp::catalog::VirtualFile;
 use crate::model::validate::validate;
@@ -167,6 +167,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     start_tftp(config, &cell, &loaders, tasks)?;
     let dns = Dns { listen: config.dns.listen.clone(), forward: config.dns.forward.clone(), snapshot: cell };
     dns.start(tasks).context("set another address, or an empty list, in dns.listen")?;
+    nbd::start(config, &context, tasks)?;
     start_http(config, data_dir, &context, &loaders, &vault, tasks)?;
     Ok(Running { context, loaders })
 }
@@ -188,6 +189,7 @@ fn about(config: &Config, data_dir: &Path, loaders: &Arc<Loaders>) -> About {
         on("https", &config.https),
         on("tftp", &config.tftp.listen),
         on("dns", &config.dns.listen),
+        on("nbd", &config.nbd),
         vec![socket],
     ];
     About {
@@ -229,8 +231,8 @@ fn start_tftp(
     Ok(())
 }
 
-/// Whom TFTP serves: machines of our networks, and this one.
-fn is_near(site: &Site, client: IpAddr) -> bool {
+/// Whom TFTP and NBD serve: machines of our networks, and this one.
+pub(crate) fn is_near(site: &Site, client: IpAddr) -> bool {
     match client.to_canonical() {
         IpAddr::V4(address) => address.is_loopback() || site.network_of(address).is_some(),
         IpAddr::V6(address) => address.is_loopback(),

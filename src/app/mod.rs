@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod door;
 pub mod https;
 pub mod journalist;
+pub(crate) mod nbd;
 pub mod privileges;
 pub mod publisher;
 pub mod routes;

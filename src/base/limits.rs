@@ -190,6 +190,29 @@ pub const TFTP_INBOX_PACKETS: usize = 32;
 /// Longest life of a TFTP transfer: 64 MB in 512-octet blocks at 10 ms round trip, twice over.
 pub const TFTP_TRANSFER_MAX: Millis = Millis::from_secs(2700);
 
+/// Largest NBD read: what the protocol document has clients expect where nothing else is said.
+pub const NBD_READ_BYTES_MAX: u32 = 32 << 20;
+
+/// Data of an NBD option: a name of 4,096 octets and the list of facts behind it, with room. Whoever sends more
+/// is hung up on.
+pub const NBD_OPTION_BYTES_MAX: u32 = 8 << 10;
+
+/// Options in one NBD handshake: clients send two to ten.
+pub const NBD_OPTIONS_MAX: u32 = 64;
+
+/// How long an NBD handshake may take, in all: a node that boots answers within milliseconds.
+pub const NBD_HANDSHAKE_MAX: Millis = Millis::from_secs(10);
+
+/// NBD connections: each node of a large site keeps one or two as long as it is up. More wait in the kernel's
+/// backlog. Each costs two descriptors and about 12 KiB.
+pub const NBD_CONNECTIONS_MAX: usize = 16_384;
+
+/// NBD connections of one address: what `nbd-client -C` and copying tools open at most is 16.
+pub const NBD_CONNECTIONS_PER_CLIENT_MAX: usize = 32;
+
+/// Names that the NBD server lists.
+pub const NBD_NAMES_MAX: usize = 1000;
+
 /// TCP connections to the DNS server; resolvers open one each, and only for large answers.
 pub const DNS_CONNECTIONS_MAX: usize = 128;
 

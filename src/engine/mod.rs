@@ -12,6 +12,7 @@ pub mod dns;
 pub mod explain;
 pub mod image;
 pub mod inventory;
+pub mod nbd;
 pub mod replay;
 pub mod swarm;
 pub mod tftp;

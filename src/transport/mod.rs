@@ -9,6 +9,7 @@ pub mod http;
 pub mod journal;
 pub mod link;
 pub mod loaders;
+pub mod nbd;
 pub mod notify;
 pub mod swarm;
 pub mod tasks;

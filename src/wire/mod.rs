@@ -8,6 +8,7 @@ pub mod dhcp;
 pub mod dns;
 pub mod frame;
 pub mod ipxe;
+pub mod nbd;
 pub mod pcap;
 pub mod range;
 pub mod tftp;

@@ -61,12 +61,17 @@ pub(crate) async fn run(
 }
 
 fn uses(context: &Context) -> Uses {
-    Uses { streaming: context.streams.digests(), booted: context.images.all() }
+    Uses { streaming: in_use(context), booted: context.images.all() }
+}
+
+/// Content that machines download, or have their roots on.
+fn in_use(context: &Context) -> BTreeSet<Digest> {
+    context.streams.digests().into_iter().chain(context.images.mounted()).collect()
 }
 
 /// Files of no image, old enough, and not on their way to a machine.
 fn unused(context: &Context, referenced: &BTreeSet<Digest>) -> Vec<File> {
-    let (streaming, now) = (context.streams.digests(), now());
+    let (streaming, now) = (in_use(context), now());
     let garbage = context.blobs.list().into_iter().filter(|blob| {
         !referenced.contains(&blob.digest)
             && !streaming.contains(&blob.digest)

@@ -85,6 +85,11 @@ pub(crate) async fn create(
     // Files that are looked at here must still be there when the version is stored.
     let _turn = context.images.turn().await;
     let (image, tag) = compose(&context.blobs, new).await?;
+    let on_demand = image.root.is_some_and(|root| root.delivery == Delivery::Nbd);
+    if on_demand && !context.about.listeners.iter().any(|listener| listener.protocol == "nbd") {
+        let text = "nbd needs a listener: set nbd.listen = [\"0.0.0.0:10809\"] in the configuration";
+        return Err(Problem::field("delivery", text));
+    }
     let written = write(&context, &terms, |work| {
         terms.hold_at(work.snapshot)?;
         let same = work.next.versions(&image.name).find(|other| same(other, &image)).cloned();

@@ -43,6 +43,15 @@ fn the_documented_skeleton_is_read() {
 }
 
 #[test]
+fn nbd_is_off_until_an_address_is_given_and_shares_no_port() {
+    assert!(Config::default().nbd.is_empty());
+    let config = Config::parse("[nbd]\nlisten = [\"0.0.0.0:10809\"]").unwrap();
+    assert_eq!(config.nbd, ["0.0.0.0:10809".parse().unwrap()]);
+    let shared = problems("[http]\nlisten = [\"0.0.0.0:10809\"]\n[nbd]\nlisten = [\"0.0.0.0:10809\"]");
+    assert_eq!(shared, ["line 4: nbd.listen: 0.0.0.0:10809 is taken by another listener"]);
+}
+
+#[test]
 fn the_door_is_configured_key_by_key() {
     let config = Config::parse(
         r#"

@@ -16,7 +16,7 @@ installkernel() {
 }
 
 install() {
-    inst_multiple curl sha256sum wc tr cut sed grep tail mount modprobe mkdir rm cat sleep
+    inst_multiple curl sha256sum od wc tr cut sed grep tail mount modprobe mkdir rm cat sleep
     # Manifests are checked where the image holds the site's key.
     if [ -f "${dracutsysrootdir-}/etc/muster/site.pub" ]; then
         inst_simple /etc/muster/site.pub
