@@ -1,0 +1,154 @@
+//! Loads a TFTP server with parallel downloads and prints what came: for muster and its peers alike.
+//!
+//! ```text
+//! tftp_load ADDRESS:PORT FILE [clients=64] [seconds=5] [blksize=1468] [windowsize=1] [pid=PID]
+//! ```
+//! Prints one line: `MB/s 123.4 transfers 56 failed 0 window 4 cpu_s_per_gb 1.23`. `window` is what the server
+//! agreed to. With the process id of the server, its CPU seconds (children that have ended included) for each GB.
+//!
+//! A client here does what firmware does: one socket, an acknowledgement for each window, patience of a second.
+//! Nothing that only a good network stack can do, such as receiving several datagrams as one.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Silences in a row after which a download has failed.
+const SILENCES_MAX: u32 = 5;
+
+#[derive(Default)]
+struct Totals {
+    octets: AtomicU64,
+    transfers: AtomicU64,
+    failed: AtomicU64,
+    window: AtomicU64,
+}
+
+struct Wish {
+    server: SocketAddr,
+    request: Vec<u8>,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let [server, file, settings @ ..] = &arguments[..] else {
+        // `cargo bench` and `cargo test` call every bench without arguments.
+        println!(
+            "usage: tftp_load ADDRESS:PORT FILE [clients=N] [seconds=N] [blksize=N] [windowsize=N] [pid=N]"
+        );
+        return;
+    };
+    let setting = |name: &str, default: u64| -> u64 {
+        let value = settings.iter().find_map(|setting| setting.strip_prefix(name)?.strip_prefix('='));
+        value.map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} takes a number")))
+    };
+    let (block, window) = (setting("blksize", 1468), setting("windowsize", 1));
+    let mut request = format!("\0\x01{file}\0octet\0blksize\0{block}\0").into_bytes();
+    if window > 1 {
+        request.extend(format!("windowsize\0{window}\0").bytes());
+    }
+    let wish = Wish { server: server.parse().expect("ADDRESS:PORT"), request };
+    let (totals, pid) = (Totals::default(), setting("pid", 0));
+    let (cpu, start) = (cpu_seconds(pid), Instant::now());
+    let end = start + Duration::from_secs(setting("seconds", 5));
+    std::thread::scope(|scope| {
+        for _ in 0..setting("clients", 64) {
+            scope.spawn(|| {
+                while Instant::now() < end {
+                    match download(&wish, &totals, end) {
+                        Some(true) => totals.transfers.fetch_add(1, Ordering::Relaxed),
+                        Some(false) => totals.failed.fetch_add(1, Ordering::Relaxed),
+                        None => 0, // the time was up
+                    };
+                }
+            });
+        }
+    });
+    let seconds = start.elapsed().as_secs_f64();
+    let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let megabytes = read(&totals.octets) as f64 / 1e6;
+    let cost = (cpu_seconds(pid) - cpu) / (megabytes / 1e3).max(1e-9);
+    println!(
+        "MB/s {:.1} transfers {} failed {} window {} cpu_s_per_gb {cost:.2}",
+        megabytes / seconds,
+        read(&totals.transfers),
+        read(&totals.failed),
+        read(&totals.window),
+    );
+}
+
+/// One download; None if it was cut off by the end of time.
+fn download(wish: &Wish, totals: &Totals, end: Instant) -> Option<bool> {
+    let any = if wish.server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).expect("a port");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
+    let mut peer = wish.server;
+    let (mut window, mut block_bytes, mut expected, mut silences) = (1_u64, 512_usize, 1_u64, 0);
+    let (mut buffer, mut last) = ([0_u8; 65_536], wish.request.clone());
+    socket.send_to(&last, peer).ok()?;
+    loop {
+        let Ok((length, from)) = socket.recv_from(&mut buffer) else {
+            silences += 1;
+            if silences > SILENCES_MAX {
+                return Some(false);
+            }
+            socket.send_to(&last, peer).ok()?;
+            continue;
+        };
+        silences = 0;
+        peer = from;
+        let acknowledge = |block: u64| [0, 4, block.to_be_bytes()[6], block.to_be_bytes()[7]];
+        match (buffer[1], &buffer[..length]) {
+            (6, packet) => {
+                (block_bytes, window) = agreed(&packet[2..]);
+                totals.window.store(window, Ordering::Relaxed);
+                last = acknowledge(0).to_vec();
+            }
+            (3, packet) => {
+                let number = u64::from(u16::from_be_bytes([packet[2], packet[3]]));
+                if number != expected & 0xffff {
+                    continue; // out of turn: the window is asked for again when all is silent
+                }
+                totals.octets.fetch_add(packet.len() as u64 - 4, Ordering::Relaxed);
+                let is_last = packet.len() < block_bytes + 4;
+                expected += 1;
+                if !is_last && (expected - 1) % window != 0 {
+                    last = acknowledge(expected - 1).to_vec();
+                    continue;
+                }
+                last = acknowledge(expected - 1).to_vec();
+                if is_last {
+                    socket.send_to(&last, peer).ok()?;
+                    return Some(true);
+                }
+                if Instant::now() > end {
+                    socket.send_to(b"\0\x05\0\0stop\0", peer).ok()?;
+                    return None;
+                }
+            }
+            _ => return Some(false),
+        }
+        socket.send_to(&last, peer).ok()?;
+    }
+}
+
+/// Block size and window of an OACK.
+fn agreed(options: &[u8]) -> (usize, u64) {
+    let texts: Vec<&str> =
+        options.split(|octet| *octet == 0).filter_map(|text| std::str::from_utf8(text).ok()).collect();
+    let value = |name| {
+        let pair = texts.chunks(2).find(|pair| pair[0].eq_ignore_ascii_case(name));
+        pair.and_then(|pair| pair.get(1)?.parse::<u64>().ok())
+    };
+    (value("blksize").unwrap_or(512) as usize, value("windowsize").unwrap_or(1))
+}
+
+/// CPU seconds of a process, its threads, and its children that have ended.
+fn cpu_seconds(pid: u64) -> f64 {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return 0.0 };
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    let ticks: u64 = fields.skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum();
+    f64::from(u32::try_from(ticks).unwrap_or(u32::MAX)) / 100.0
+}
