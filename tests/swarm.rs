@@ -36,7 +36,9 @@ fn lay_out(lab: &Lab) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, vec![7; length]).unwrap();
     };
-    ["loaders/snponly.efi", "loaders/undionly.kpxe", "loaders/ipxe.efi"].map(|name| file(name, 40_000));
+    for name in ["loaders/snponly.efi", "loaders/undionly.kpxe", "loaders/ipxe.efi"] {
+        file(name, 40_000);
+    }
     file("www/vmlinuz", 300_000);
     file("www/initrd", 300_000);
     file("www/root.squashfs", 2_000_000);
