@@ -70,3 +70,6 @@ impl fmt::Display for Micros {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

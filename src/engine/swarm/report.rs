@@ -152,7 +152,7 @@ fn bucket(value: u64) -> u32 {
 fn upper(bucket: u32) -> u64 {
     let exponent = bucket >> (SUB_BITS.saturating_add(1));
     let mantissa = u64::from(bucket & 0x7f);
-    (mantissa.saturating_add(1) << exponent).saturating_sub(1)
+    mantissa << exponent | (1_u64 << exponent).saturating_sub(1)
 }
 
 /// One stage over all machines.
