@@ -16,7 +16,12 @@ use crate::transport::tasks::Tasks;
 /// The book of downloads, whose ends are written to the journal.
 pub(crate) fn open(config: &Config, cell: &Arc<SnapshotCell>, journal: &Journal) -> Streams {
     let (cell, journal) = (Arc::clone(cell), journal.clone());
-    Streams::new(&config.streams, Arc::new(move |ended| journal.write(entry(&cell.load(), &ended))))
+    let heard = move |ended| {
+        if let Some(entry) = entry(&cell.load(), &ended) {
+            journal.write(entry);
+        }
+    };
+    Streams::new(&config.streams, Arc::new(heard))
 }
 
 /// What the front of plain listeners needs.
@@ -29,23 +34,18 @@ pub(crate) fn files(parts: &Parts, tasks: &Tasks) -> std::io::Result<Files> {
     Ok(Files { prefixes: PREFIXES, find, streams, runtime: threads(tasks)? })
 }
 
-fn entry(snapshot: &Snapshot, ended: &Ended) -> Entry {
+/// What the journal is told: what nodes fetch belongs to their boots. Others are counted only, or whoever asks
+/// for ranges of a file would push out what the journal remembers.
+fn entry(snapshot: &Snapshot, ended: &Ended) -> Option<Entry> {
     let Ended { peer, label, sent, total, duration } = ended;
-    let node = match peer {
-        std::net::IpAddr::V4(address) => snapshot.by_address(*address),
-        std::net::IpAddr::V6(_) => None,
-    };
-    let node = match node {
-        Some(Machine::Node { node, .. }) => Some(node.name.as_str()),
-        Some(Machine::Bmc(_)) | None => None,
-    };
-    let who = node.map_or_else(|| peer.to_string(), str::to_owned);
-    let seconds = duration.0 / 1000;
+    let std::net::IpAddr::V4(address) = peer else { return None };
+    let Some(Machine::Node { node, .. }) = snapshot.by_address(*address) else { return None };
+    let (who, seconds) = (node.name.as_str(), duration.0 / 1000);
     let told = if sent >= total {
         format!("{who} has {label}: {total} bytes in {seconds} s")
     } else {
         format!("{who} broke off {label} at {sent} of {total} bytes after {seconds} s")
     };
-    let entry = Entry::new(now(), "boot", told).node(node).with("peer", peer).with("file", label);
-    entry.with("bytes", sent).with("of", total).with("ms", duration.0)
+    let entry = Entry::new(now(), "boot", told).node(Some(who)).with("peer", peer).with("file", label);
+    Some(entry.with("bytes", sent).with("of", total).with("ms", duration.0))
 }

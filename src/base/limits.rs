@@ -377,3 +377,13 @@ pub const SWARM_SCRIPT_STEPS_MAX: u32 = 10_000;
 
 /// DHCP messages that wait for one machine of the swarm; what comes beyond is lost, as in a card without room.
 pub const SWARM_INBOX_PLACES: usize = 8;
+
+/// How long the reader of a file may take nothing, and how long the kernel waits for it to acknowledge what left
+/// (TCP_USER_TIMEOUT): a switch that restarts takes less, and a machine that is off holds its turn no longer.
+pub const READER_STALL: Millis = Millis::from_secs(60);
+
+/// Within so long, the reader of a file must take `READER_BYTES_MIN`.
+pub const READER_SPAN: Millis = Millis::from_secs(120);
+
+/// A machine that unpacks while it reads is slow; what is slower than 2 kB/s is no machine that boots.
+pub const READER_BYTES_MIN: u64 = 256 << 10;

@@ -9,11 +9,14 @@ use std::time::Duration;
 use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpUserTimeout;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::base::limits::READER_STALL;
 use crate::transport::http::head::{Head, Said, read};
 use crate::transport::http::listener::{END_GRACE, HEAD_PATIENCE, Http, Peer, answer};
 use crate::transport::http::relay::{Answered, Relay, State, UnderWay};
@@ -23,9 +26,6 @@ use crate::transport::tasks::Tasks;
 
 /// One read of a head.
 const READ_BYTES: usize = 4 << 10;
-
-/// A stalled client's connection is given up by the kernel after so many milliseconds without an acknowledgement.
-const USER_TIMEOUT_MS: u32 = 60_000;
 
 /// Finds the file that a path means. None: the router answers. May wait for a disk.
 pub type Find = Arc<dyn Fn(&str, Peer) -> Option<FileFound> + Send + Sync>;
@@ -68,8 +68,8 @@ pub(crate) fn serve(
     permit: OwnedSemaphorePermit,
     tasks: &Tasks,
 ) {
-    let _ =
-        nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::TcpUserTimeout, &USER_TIMEOUT_MS);
+    // A socket that will not have it is watched by `send` alone.
+    let _ = setsockopt(&stream, TcpUserTimeout, &u32::try_from(READER_STALL.0).unwrap_or(u32::MAX));
     let connection = Connection {
         server: server.clone(),
         files: files.clone(),
@@ -85,15 +85,15 @@ impl Connection {
     async fn general(self, mut stream: TcpStream, mut held: Vec<u8>, mut routed: bool) {
         loop {
             let next = if routed { Next::Other } else { self.next(&mut stream, &mut held).await };
-            routed = false;
             match next {
                 Next::End => return,
                 Next::File(_) => return self.to_files(stream, held),
-                Next::Other => match self.hyper(stream, std::mem::take(&mut held)).await {
+                Next::Other => match self.hyper(stream, std::mem::take(&mut held), routed).await {
                     Some(released) => (stream, held) = released,
                     None => return,
                 },
             }
+            routed = false;
         }
     }
 
@@ -134,6 +134,7 @@ impl Connection {
             held.drain(..head.length.min(held.len()));
             self.server.counters.requests.raise();
             let Peer::Tcp { remote, .. } = self.peer else { return };
+            tracing::debug!(peer = %remote, path = head.path, label = found.label, "file");
             match send::answer(&stream, remote.ip(), &head, found, &self.files.streams).await {
                 Ok(true) => {}
                 Ok(false) => return,
@@ -152,7 +153,7 @@ impl Connection {
             loop {
                 match read(held, self.files.prefixes) {
                     Said::File(head) => return Next::File(head),
-                    Said::Other => return Next::Other,
+                    Said::Other { .. } => return Next::Other,
                     Said::More => {}
                 }
                 held.reserve(READ_BYTES);
@@ -171,10 +172,10 @@ impl Connection {
     }
 
     /// Lets hyper serve until a file is asked for: the connection and what was read of that request. None: it
-    /// has ended.
-    async fn hyper(&self, stream: TcpStream, replay: Vec<u8>) -> Option<(TcpStream, Vec<u8>)> {
+    /// has ended. `routed`: the first request is hyper's in any case.
+    async fn hyper(&self, stream: TcpStream, held: Vec<u8>, routed: bool) -> Option<(TcpStream, Vec<u8>)> {
         let state = Arc::new(State::default());
-        let relay = Relay::new(stream, replay, self.files.prefixes, Arc::clone(&state));
+        let relay = Relay::new(stream, held, routed, self.files.prefixes, Arc::clone(&state));
         let (router, counters, peer) = (self.server.router(), Arc::clone(&self.server.counters), self.peer);
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             counters.requests.raise();

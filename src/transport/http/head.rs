@@ -1,5 +1,6 @@
 //! Heads of requests, read just far enough to tell whether a file is asked for. What is odd is left to hyper.
 
+use crate::engine::image::gate::Manner;
 use crate::engine::image::serve::FileRequest;
 
 /// Longest head that is looked at; hyper judges longer ones.
@@ -8,10 +9,6 @@ pub(crate) const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Fields of a head that are read; clients of files send a handful.
 const FIELDS_MAX: usize = 32;
 
-/// Clients that come back when they are told to (`Retry-After`): iPXE (core/http: any 503), curl with `--retry`,
-/// which dracut and our hook use.
-const OBEDIENT: [&str; 2] = ["iPXE/", "curl/"];
-
 /// What the first octets of a connection say.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Said {
@@ -19,8 +16,8 @@ pub(crate) enum Said {
     More,
     /// A plain request for a path below one of the prefixes.
     File(Box<Head>),
-    /// Something else.
-    Other,
+    /// Something else. `whole`: length of its head, if that is all of it: no body and no other protocol follows.
+    Other { whole: Option<usize> },
 }
 
 /// The head of a request for a file.
@@ -33,8 +30,8 @@ pub(crate) struct Head {
     /// As it came, without the query.
     pub(crate) path: String,
     pub(crate) keep_alive: bool,
-    /// The client comes back if it is told to.
-    pub(crate) obeys: bool,
+    /// What the client does while it waits.
+    pub(crate) manner: Manner,
     range: Option<String>,
     if_range: Option<String>,
     if_none_match: Option<String>,
@@ -58,16 +55,22 @@ pub(crate) fn read(octets: &[u8], prefixes: &[&str]) -> Said {
     let length = match request.parse(octets) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if octets.len() < HEAD_BYTES_MAX => return Said::More,
-        Ok(httparse::Status::Partial) | Err(_) => return Said::Other,
+        Ok(httparse::Status::Partial) | Err(_) => return Said::Other { whole: None },
     };
+    let more = ["content-length", "transfer-encoding", "expect", "upgrade"];
+    let followed = |name: &str| more.iter().any(|field| name.eq_ignore_ascii_case(field));
+    if request.method == Some("CONNECT") || request.headers.iter().any(|field| followed(field.name)) {
+        return Said::Other { whole: None };
+    }
+    let other = Said::Other { whole: Some(length) };
     let (Some(method), Some(target), Some(1)) = (request.method, request.path, request.version) else {
-        return Said::Other;
+        return other;
     };
     let path = target.split('?').next().unwrap_or_default();
     let ours =
         prefixes.iter().any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/')));
     if !ours || !matches!(method, "GET" | "HEAD") {
-        return Said::Other;
+        return other;
     }
     let mut head = Head {
         length,
@@ -77,20 +80,18 @@ pub(crate) fn read(octets: &[u8], prefixes: &[&str]) -> Said {
         ..Head::default()
     };
     for field in request.headers.iter() {
-        let Ok(value) = std::str::from_utf8(field.value) else { return Said::Other };
+        let Ok(value) = std::str::from_utf8(field.value) else { return other };
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-        if is("content-length") || is("transfer-encoding") || is("expect") || is("upgrade") {
-            return Said::Other; // it has a body, or wants something else than a file
-        } else if is("range") {
+        if is("range") {
             head.range = Some(value.to_owned());
         } else if is("if-range") {
             head.if_range = Some(value.to_owned());
         } else if is("if-none-match") {
             head.if_none_match = Some(value.to_owned());
         } else if is("connection") {
-            head.keep_alive = !value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close"));
+            head.keep_alive &= !value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close"));
         } else if is("user-agent") {
-            head.obeys = OBEDIENT.iter().any(|client| value.starts_with(client));
+            head.manner = Manner::of(value);
         }
     }
     Said::File(Box::new(head))
@@ -98,6 +99,7 @@ pub(crate) fn read(octets: &[u8], prefixes: &[&str]) -> Said {
 
 #[cfg(test)]
 mod tests {
+    use crate::engine::image::gate::Manner;
     use crate::transport::http::head::{HEAD_BYTES_MAX, Said, read};
 
     const PREFIXES: [&str; 2] = ["/images", "/openchami"];
@@ -113,28 +115,39 @@ mod tests {
         let Said::File(head) = check(text) else { panic!() };
         assert_eq!((head.path.as_str(), head.length), ("/images/a/b", text.len() - 3));
         assert_eq!(head.request().range, Some("bytes=5-"));
-        assert!(head.keep_alive && head.obeys && !head.bodiless);
+        assert!(head.keep_alive && !head.bodiless);
+        assert_eq!(head.manner, Manner::ComesBack);
         for other in [
             "GET /boot/script HTTP/1.1\r\n\r\n",
             "GET /imagesque/a HTTP/1.1\r\n\r\n",
             "GET /images HTTP/1.1\r\n\r\n",
-            "POST /images/a HTTP/1.1\r\n\r\n",
             "GET /images/a HTTP/1.0\r\n\r\n",
             "GET http://head/images/a HTTP/1.1\r\n\r\n",
+        ] {
+            assert_eq!(check(&format!("{other}GET ")), Said::Other { whole: Some(other.len()) }, "{other:?}");
+        }
+        for more in [
+            "POST /images/a HTTP/1.1\r\nContent-Length: 5\r\n\r\n",
             "GET /images/a HTTP/1.1\r\nContent-Length: 5\r\n\r\n",
             "GET /images/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
             "GET /images/a HTTP/1.1\r\nExpect: 100-continue\r\n\r\n",
+            "GET /console HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+            "CONNECT head:22 HTTP/1.1\r\n\r\n",
             "\x16\x03\x01\x02",
             "nonsense\r\n\r\n",
         ] {
-            assert_eq!(check(other), Said::Other, "{other:?}");
+            assert_eq!(check(more), Said::Other { whole: None }, "{more:?}");
         }
         assert_eq!(check("GET /images/a HTTP/1.1\r\nHo"), Said::More);
         assert_eq!(check(""), Said::More);
         assert_eq!(
             check(&format!("GET /images/a HTTP/1.1\r\nX: {}", "y".repeat(HEAD_BYTES_MAX))),
-            Said::Other
+            Said::Other { whole: None }
         );
-        assert_eq!(check(&format!("GET /images/a HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(33))), Said::Other);
+        let fields = "X: y\r\n".repeat(33);
+        assert_eq!(check(&format!("GET /images/a HTTP/1.1\r\n{fields}\r\n")), Said::Other { whole: None });
+        let twice = "GET /images/a HTTP/1.1\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n";
+        let Said::File(head) = check(twice) else { panic!() };
+        assert!(!head.keep_alive, "who says close once means it");
     }
 }

@@ -1,7 +1,10 @@
-//! A connection that hyper serves until a file is asked for. Between two requests, when nothing is under way, the
-//! next head is looked at first; if it asks for a file, hyper sees a clean end of the connection, and the
-//! connection goes on without it. iPXE fetches script, kernel and initrd over one connection: so each of them goes
-//! the way that suits it.
+//! A connection that hyper serves until a file is asked for. hyper is given one request at a time, each a whole
+//! head that nothing follows; when the next one asks for a file, hyper sees a clean end of the connection, which
+//! goes on without it. iPXE fetches script, kernel and initrd over one connection: so each of them goes the way
+//! that suits it.
+//!
+//! A request with a body, or one that cannot be read here, is hyper's with all that follows on its connection:
+//! where a body ends is for hyper alone to say. Were that judged twice, a body could pass for a request.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +17,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::transport::http::head::{Said, read};
+use crate::transport::http::head::{HEAD_BYTES_MAX, Said, read};
 
 /// One read while nothing is under way.
 const PEEK_BYTES: usize = 4 << 10;
@@ -48,10 +51,14 @@ impl Drop for UnderWay {
 /// The connection as hyper sees it.
 pub(crate) struct Relay {
     stream: TcpStream,
-    /// Read before hyper took over, or looked at and meant for it.
-    replay: Bytes,
-    /// Read between requests.
+    /// On its way to hyper.
+    given: Bytes,
+    /// Read, and not looked at yet or not whole.
     held: Vec<u8>,
+    /// The request that comes first is hyper's whatever its path.
+    routed: bool,
+    /// hyper was given something whose end it alone knows, and gets the rest.
+    kept: bool,
     /// The next request asks for a file: hyper sees the end.
     released: bool,
     prefixes: &'static [&'static str],
@@ -61,11 +68,12 @@ pub(crate) struct Relay {
 impl Relay {
     pub(crate) fn new(
         stream: TcpStream,
-        replay: Vec<u8>,
+        held: Vec<u8>,
+        routed: bool,
         prefixes: &'static [&'static str],
         state: Arc<State>,
     ) -> Relay {
-        Relay { stream, replay: replay.into(), held: Vec::new(), released: false, prefixes, state }
+        Relay { stream, given: Bytes::new(), held, routed, kept: false, released: false, prefixes, state }
     }
 
     /// The connection with what was read of the next request; None if it has ended.
@@ -73,31 +81,47 @@ impl Relay {
         self.released.then_some((self.stream, self.held))
     }
 
-    /// Looks at what comes while nothing is under way. Ready: `replay` holds something, or it is the end.
+    /// Waits for the next request. Ready: `given` holds something, or it is the end.
     fn look(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let mut octets = [0; PEEK_BYTES];
-            let mut room = ReadBuf::new(&mut octets);
-            ready!(Pin::new(&mut self.stream).poll_read(context, &mut room))?;
-            let ended = room.filled().is_empty();
-            self.held.extend_from_slice(room.filled());
-            match read(&self.held, self.prefixes) {
-                Said::More if !ended => {}
+            let whole = match read(&self.held, self.prefixes) {
+                Said::File(head) if self.routed => Some(head.length),
                 Said::File(_) => {
                     self.released = true;
                     return Poll::Ready(Ok(()));
                 }
-                Said::More | Said::Other => {
-                    self.replay = std::mem::take(&mut self.held).into();
-                    return Poll::Ready(Ok(()));
-                }
-            }
+                Said::Other { whole } => whole,
+                Said::More if ready!(self.fill(context))? => continue,
+                Said::More => None, // it ended in the middle: hyper says what is wrong with that
+            };
+            self.routed = false;
+            self.kept = whole.is_none();
+            self.given = match whole {
+                Some(length) => self.held.drain(..length).collect::<Vec<u8>>().into(),
+                None => std::mem::take(&mut self.held).into(),
+            };
+            return Poll::Ready(Ok(()));
         }
     }
 
-    fn give(&mut self, room: &mut ReadBuf<'_>) {
-        let count = self.replay.len().min(room.remaining());
-        room.put_slice(&self.replay.split_to(count));
+    /// Reads on. False: the client has closed its side.
+    fn fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut octets = [0; PEEK_BYTES];
+        let mut room = ReadBuf::new(&mut octets);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut room))?;
+        self.held.extend_from_slice(room.filled());
+        Poll::Ready(Ok(!room.filled().is_empty()))
+    }
+
+    /// While an answer is under way, hyper reads only to hear that its client has gone. Ready: so it is.
+    fn watch(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What comes meanwhile is the next request, and waits; of one that sends more, the end is not watched.
+        while self.held.len() < HEAD_BYTES_MAX {
+            if !ready!(self.fill(context))? {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        Poll::Pending // until `poll_flush` wakes this task
     }
 }
 
@@ -110,13 +134,17 @@ impl AsyncRead for Relay {
         if self.released {
             return Poll::Ready(Ok(()));
         }
-        if self.replay.is_empty() {
-            if self.state.busy.load(Ordering::Acquire) {
+        if self.given.is_empty() {
+            if self.kept {
                 return Pin::new(&mut self.stream).poll_read(context, room);
+            }
+            if self.state.busy.load(Ordering::Acquire) {
+                return self.watch(context);
             }
             ready!(self.look(context))?;
         }
-        self.give(room);
+        let count = self.given.len().min(room.remaining());
+        room.put_slice(&self.given.split_to(count));
         Poll::Ready(Ok(()))
     }
 }
@@ -145,8 +173,11 @@ impl AsyncWrite for Relay {
     /// hyper flushes only when all that it had is written: if no answer is under way then, all are out.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
-        if self.state.under_way.load(Ordering::Acquire) == 0 {
-            self.state.busy.store(false, Ordering::Release);
+        if self.state.under_way.load(Ordering::Acquire) == 0
+            && self.state.busy.swap(false, Ordering::AcqRel)
+            && !self.held.is_empty()
+        {
+            context.waker().wake_by_ref(); // the next request came while this one was answered
         }
         Poll::Ready(Ok(()))
     }

@@ -14,8 +14,9 @@ use nix::sys::socket::{MsgFlags, send};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use crate::base::limits::{READER_BYTES_MIN, READER_SPAN, READER_STALL};
 use crate::base::{Digest, Timestamp};
-use crate::transport::clock::now;
+use crate::transport::clock::{now, steady};
 use crate::transport::http::file::{OpenedFile, answer_head};
 use crate::transport::http::head::Head;
 use crate::transport::http::streams::{RetryAfter, Stream, Streams};
@@ -23,13 +24,6 @@ use crate::transport::http::streams::{RetryAfter, Stream, Streams};
 /// One call of sendfile: long enough that calls cost nothing, short enough that a file that must come from the
 /// disk keeps its thread for some milliseconds only, and that streams take turns under a rate limit.
 const CHUNK_BYTES: u64 = 512 << 10;
-
-/// A reader that takes nothing for so long is gone.
-const STALL: Duration = Duration::from_secs(60);
-
-/// A reader must take so much in each such time. A machine that unpacks while it reads is slow; what is slower
-/// than this is no machine that boots.
-const LEAST: (Duration, u64) = (Duration::from_secs(120), 256 << 10);
 
 /// What a path leads to.
 pub struct FileFound {
@@ -61,7 +55,7 @@ pub(crate) async fn answer(
     };
     let stream = streams.open(peer, &label, digest, length);
     let turn = tokio::select! {
-        turn = stream.turn(head.obeys) => turn,
+        turn = stream.turn(head.manner) => turn,
         () = gone(tcp) => return Err(io::ErrorKind::ConnectionReset.into()),
     };
     if let Err(RetryAfter(seconds)) = turn {
@@ -128,21 +122,23 @@ async fn write_all(tcp: &TcpStream, mut octets: &[u8], flags: MsgFlags) -> io::R
 }
 
 async fn writable(tcp: &TcpStream) -> io::Result<()> {
-    tokio::time::timeout(STALL, tcp.writable()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    tokio::time::timeout(Duration::from_millis(READER_STALL.0), tcp.writable())
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 async fn body(tcp: &TcpStream, file: &File, first: u64, length: u64, stream: &Stream) -> io::Result<()> {
     let too_large = |_| io::Error::from(io::ErrorKind::FileTooLarge);
     let mut offset = i64::try_from(first).map_err(too_large)?;
     let (mut left, mut granted) = (length, 0);
-    let mut patience = Patience { since: now(), taken: 0 };
+    let mut patience = Patience::new(steady());
     while left > 0 {
         let want = left.min(CHUNK_BYTES);
         if granted == 0 {
             if stream.is_paced() {
                 stream.pace(want).await;
                 // Waiting for the pace is not the reader's fault.
-                patience = Patience { since: now(), taken: 0 };
+                patience = Patience::new(steady());
             }
             granted = want;
         }
@@ -159,7 +155,7 @@ async fn body(tcp: &TcpStream, file: &File, first: u64, length: u64, stream: &St
                 left = left.saturating_sub(count);
                 granted = granted.saturating_sub(count);
                 stream.sent(count);
-                patience.on_taken(count)?;
+                patience.on_taken(count, steady())?;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.raw_os_error() == Some(Errno::EINTR as i32) => {}
@@ -176,16 +172,42 @@ struct Patience {
 }
 
 impl Patience {
-    fn on_taken(&mut self, octets: u64) -> io::Result<()> {
+    fn new(now: Timestamp) -> Patience {
+        Patience { since: now, taken: 0 }
+    }
+
+    fn on_taken(&mut self, octets: u64, now: Timestamp) -> io::Result<()> {
         self.taken = self.taken.saturating_add(octets);
-        let (time, least) = LEAST;
-        if u128::from(now().since(self.since).0) < time.as_millis() {
+        if now.since(self.since) < READER_SPAN {
             return Ok(());
         }
-        if self.taken < least {
+        if self.taken < READER_BYTES_MIN {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        *self = Patience { since: now(), taken: 0 };
+        *self = Patience::new(now);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use crate::base::Timestamp;
+    use crate::base::limits::{READER_BYTES_MIN, READER_SPAN};
+    use crate::transport::http::send::Patience;
+
+    #[test]
+    fn a_reader_that_takes_a_little_now_and_then_is_given_up_and_one_that_is_merely_slow_is_not() {
+        let second = |number: u64| Timestamp(number * 1000);
+        let mut slow = Patience::new(second(0));
+        for number in 1..3600 {
+            slow.on_taken(READER_BYTES_MIN / READER_SPAN.as_secs() + 1, second(number)).unwrap();
+        }
+        let mut dead = Patience::new(second(0));
+        let gave_up = (1..3600).find(|number| dead.on_taken(1, second(*number)).is_err());
+        assert_eq!(gave_up, Some(READER_SPAN.as_secs()));
+        let kind = Patience::new(second(0)).on_taken(1, second(3600)).unwrap_err().kind();
+        assert_eq!(kind, ErrorKind::TimedOut);
     }
 }

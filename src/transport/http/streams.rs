@@ -4,16 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::base::limits::{STREAM_LABELS_MAX, STREAM_WAIT_MS};
 use crate::base::{Digest, Ipv4Net, Millis, Timestamp};
-use crate::engine::image::gate::{Entry, Gate, Place};
+use crate::engine::image::gate::{Entry, Gate, Manner, Place};
 use crate::engine::image::pace::Bucket;
-use crate::transport::clock::now;
+use crate::transport::clock::{now, steady};
 use crate::transport::tasks::Tasks;
 
 /// How often rates are measured.
@@ -134,8 +134,11 @@ pub struct Stream {
     shared: Arc<Shared>,
     id: u64,
     record: Arc<Record>,
-    /// It was let through the gate, and must say when it is done.
-    admitted: AtomicBool,
+    opened: Timestamp,
+    /// When it was let through the gate; it must say when it is done.
+    admitted: OnceLock<Timestamp>,
+    /// Its client was told to come back: that is no end of a download.
+    sent_away: AtomicBool,
 }
 
 /// The line is long: come back after so many seconds.
@@ -149,7 +152,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Streams {
     #[must_use]
     pub fn new(settings: &StreamSettings, on_end: OnEnd) -> Streams {
-        let bucket = |rate: u64| tokio::sync::Mutex::new(Bucket::new(rate, now()));
+        let bucket = |rate: u64| tokio::sync::Mutex::new(Bucket::new(rate, steady()));
         let gate = Gate::new(settings.at_once);
         let door =
             Door { gate, waiting: HashMap::new(), at_once: settings.at_once.max(1), lasts: FIRST_GUESS };
@@ -201,7 +204,8 @@ impl Streams {
         book.next = book.next.wrapping_add(1);
         let id = book.next;
         book.streams.insert(id, Arc::clone(&record));
-        Stream { shared: Arc::clone(&self.0), id, record, admitted: AtomicBool::new(false) }
+        let (shared, opened) = (Arc::clone(&self.0), steady());
+        Stream { shared, id, record, opened, admitted: OnceLock::new(), sent_away: AtomicBool::new(false) }
     }
 
     /// Content that is on its way to somebody.
@@ -284,19 +288,26 @@ impl Shared {
 }
 
 impl Stream {
-    /// Waits for this download's turn. Small ones pass. `obeys`: the client comes back when it is told to.
+    /// Waits for this download's turn. Small ones pass.
     ///
     /// # Errors
     /// The line is so long that the client should come back; its place is kept.
-    pub async fn turn(&self, obeys: bool) -> Result<(), RetryAfter> {
+    pub async fn turn(&self, manner: Manner) -> Result<(), RetryAfter> {
+        let turn = self.wait_in_line(manner).await;
+        self.record.waiting.store(false, Ordering::Relaxed);
+        self.sent_away.store(turn.is_err(), Ordering::Relaxed);
+        turn
+    }
+
+    async fn wait_in_line(&self, manner: Manner) -> Result<(), RetryAfter> {
         if self.record.total < GATED_BYTES_MIN {
             return Ok(());
         }
         let (place, mut called) = {
             let mut door = lock(&self.shared.gate);
-            match door.gate.on_arrival(self.record.peer, now()) {
+            match door.gate.on_arrival(self.record.peer, manner, steady()) {
                 Entry::Now => {
-                    self.admitted.store(true, Ordering::Relaxed);
+                    self.admitted.get_or_init(steady);
                     return Ok(());
                 }
                 Entry::Full => return Err(RetryAfter(RETRY_AFTER_S.1)),
@@ -310,19 +321,16 @@ impl Stream {
         self.record.waiting.store(true, Ordering::Relaxed);
         let mut line = InLine { stream: self, place: Some(place) };
         loop {
-            match tokio::time::timeout(Duration::from_millis(STREAM_WAIT_MS), &mut called).await {
-                Ok(_) => {
-                    line.place = None;
-                    self.admitted.store(true, Ordering::Relaxed);
-                    self.record.waiting.store(false, Ordering::Relaxed);
-                    return Ok(());
-                }
-                Err(_) if obeys => {
-                    if let Some(pause) = line.send_away() {
-                        return Err(pause);
-                    }
-                }
-                Err(_) => {}
+            let call = tokio::time::timeout(Duration::from_millis(STREAM_WAIT_MS), &mut called).await;
+            if call.is_ok() {
+                line.place = None;
+                self.admitted.get_or_init(steady);
+                return Ok(());
+            }
+            if manner == Manner::ComesBack
+                && let Some(pause) = line.send_away()
+            {
+                return Err(pause);
             }
         }
     }
@@ -337,7 +345,7 @@ impl Stream {
         for bucket in near.map(|(_, bucket)| bucket).into_iter().chain(&shared.all) {
             // Held while waiting: whoever comes next stands behind, so that all get their chunk in turn.
             let mut bucket = bucket.lock().await;
-            while let Err(wait) = bucket.take(octets, now()) {
+            while let Err(wait) = bucket.take(octets, steady()) {
                 tokio::time::sleep(Duration::from_millis(wait.0)).await;
             }
         }
@@ -372,7 +380,7 @@ impl InLine<'_> {
             return None;
         }
         let pause = (wait / 1000).clamp(RETRY_AFTER_S.0, RETRY_AFTER_S.1);
-        if !door.gate.on_sent_away(place, Millis::from_secs(pause), now()) {
+        if !door.gate.on_sent_away(place, Millis::from_secs(pause), steady()) {
             return None;
         }
         door.waiting.remove(&place);
@@ -395,26 +403,31 @@ impl Drop for InLine<'_> {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let (sent, since) = (self.record.sent.load(Ordering::Relaxed), self.record.since);
-        let duration = now().since(since);
+        let sent = self.record.sent.load(Ordering::Relaxed);
         let whole = sent >= self.record.total;
-        if self.admitted.load(Ordering::Relaxed) {
+        if let Some(admitted) = self.admitted.get() {
             let mut door = lock(&self.shared.gate);
             if whole {
-                door.lasts = Millis((door.lasts.0.saturating_mul(3).saturating_add(duration.0)) / 4);
+                // Without the time in line: who waits would make the line look longer.
+                let lasted = steady().since(*admitted).0;
+                door.lasts = Millis((door.lasts.0.saturating_mul(3).saturating_add(lasted)) / 4);
             }
             Shared::pass_on(&mut door);
         }
+        let sent_away = self.sent_away.load(Ordering::Relaxed);
         {
             let mut book = lock(&self.shared.book);
             book.streams.remove(&self.id);
-            if let Some((done, broken)) = book.labels.get_mut(&self.record.label) {
+            if let Some((done, broken)) = book.labels.get_mut(&self.record.label).filter(|_| !sent_away) {
                 let count = if whole { done } else { broken };
                 *count = count.saturating_add(1);
             }
         }
-        let (peer, label) = (self.record.peer, Arc::clone(&self.record.label));
-        (self.shared.on_end)(Ended { peer, label, sent, total: self.record.total, duration });
+        if !sent_away {
+            let (peer, label) = (self.record.peer, Arc::clone(&self.record.label));
+            let duration = steady().since(self.opened);
+            (self.shared.on_end)(Ended { peer, label, sent, total: self.record.total, duration });
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use crate::base::Digest;
-use crate::engine::image::gate::Entry;
-use crate::transport::clock::now;
+use crate::engine::image::gate::{Entry, Manner};
+use crate::transport::clock::steady;
 use crate::transport::http::streams::{
     Ended, GATED_BYTES_MIN, InLine, RetryAfter, Stream, StreamSettings, Streams, lock,
 };
@@ -28,11 +29,11 @@ fn large(streams: &Streams, n: u8) -> Arc<Stream> {
 async fn a_large_download_waits_until_one_before_it_has_ended() {
     let (streams, ends) = check(1);
     let first = large(&streams, 1);
-    first.turn(false).await.unwrap();
+    first.turn(Manner::Waits).await.unwrap();
     let second = large(&streams, 2);
     let waiting = {
         let second = Arc::clone(&second);
-        async move { second.turn(false).await }
+        async move { second.turn(Manner::Waits).await }
     };
     let mut waiting = Box::pin(waiting);
     assert!(futures_util::poll!(&mut waiting).is_pending());
@@ -50,14 +51,14 @@ async fn a_large_download_waits_until_one_before_it_has_ended() {
 async fn who_goes_away_in_line_holds_nobody_up_and_leaves_nothing_behind() {
     let (streams, _) = check(1);
     let first = large(&streams, 1);
-    first.turn(false).await.unwrap();
+    first.turn(Manner::Waits).await.unwrap();
     for n in 2..200 {
         let stream = large(&streams, n);
-        let mut waiting = Box::pin(stream.turn(false));
+        let mut waiting = Box::pin(stream.turn(Manner::Waits));
         assert!(futures_util::poll!(&mut waiting).is_pending());
     }
     let last = large(&streams, 200);
-    let mut waiting = Box::pin(last.turn(false));
+    let mut waiting = Box::pin(last.turn(Manner::Waits));
     assert!(futures_util::poll!(&mut waiting).is_pending());
     drop(first);
     waiting.await.unwrap();
@@ -72,13 +73,13 @@ async fn who_goes_away_in_line_holds_nobody_up_and_leaves_nothing_behind() {
 #[tokio::test]
 async fn only_in_a_long_line_are_the_obedient_sent_away() {
     let (streams, _) = check(1);
-    large(&streams, 1).turn(false).await.unwrap();
+    large(&streams, 1).turn(Manner::Waits).await.unwrap();
     let held = large(&streams, 2);
-    held.turn(false).await.unwrap();
+    held.turn(Manner::Waits).await.unwrap();
     let pauses: Vec<Option<u64>> = (3..9)
         .map(|n| {
             let stream = large(&streams, n);
-            let entry = lock(&streams.0.gate).gate.on_arrival(who(n), now());
+            let entry = lock(&streams.0.gate).gate.on_arrival(who(n), Manner::ComesBack, steady());
             let Entry::Wait(place) = entry else { panic!("{entry:?}") };
             let mut line = InLine { stream: &stream, place: Some(place) };
             let pause = line.send_away();
@@ -93,10 +94,10 @@ async fn only_in_a_long_line_are_the_obedient_sent_away() {
 #[tokio::test]
 async fn small_files_pass_the_gate() {
     let (streams, _) = check(1);
-    large(&streams, 1).turn(false).await.unwrap();
+    large(&streams, 1).turn(Manner::Waits).await.unwrap();
     let held = large(&streams, 2);
-    held.turn(false).await.unwrap();
-    streams.open(who(3), "compute kernel", None, GATED_BYTES_MIN - 1).turn(false).await.unwrap();
+    held.turn(Manner::Waits).await.unwrap();
+    streams.open(who(3), "compute kernel", None, GATED_BYTES_MIN - 1).turn(Manner::Waits).await.unwrap();
 }
 
 #[tokio::test]
@@ -109,4 +110,24 @@ async fn the_end_of_the_storm_is_told_from_what_is_left_and_how_fast_it_goes() {
     let traffic = &streams.traffic()[0];
     assert_eq!((traffic.rate, traffic.over_in.map(|left| left.0)), (10_000_000, Some(9_000)));
     assert_eq!(traffic.streams[0].peer, who(1));
+}
+
+#[tokio::test]
+async fn who_was_told_to_come_back_has_not_broken_off() {
+    let (streams, ends) = check(1);
+    let stream = large(&streams, 1);
+    stream.sent_away.store(true, Ordering::Relaxed);
+    drop(stream);
+    assert_eq!((streams.traffic()[0].done, streams.traffic()[0].broken), (0, 0));
+    assert_eq!(*ends.lock().unwrap(), []);
+}
+
+#[tokio::test]
+async fn firmware_that_would_give_up_does_not_stand_in_line() {
+    let (streams, _) = check(1);
+    large(&streams, 1).turn(Manner::Waits).await.unwrap();
+    let held = large(&streams, 2);
+    held.turn(Manner::Waits).await.unwrap();
+    large(&streams, 3).turn(Manner::GivesUp).await.unwrap();
+    assert_eq!(lock(&streams.0.gate).gate.count(), (1, 0));
 }
