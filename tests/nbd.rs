@@ -40,7 +40,7 @@ fn bench() -> Bench {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         open: Arc::new(move |name, _| {
             let file = File::open(&image).unwrap();
-            (name == NAME).then(|| Export { file, size: SIZE as u64, label: name.to_owned() })
+            (name == NAME).then(|| Export { file, size: SIZE as u64, label: name.to_owned(), held: None })
         }),
         names: Arc::new(|_| vec![NAME.to_owned()]),
         allow: Arc::new(|client| client != IpAddr::V4(Ipv4Addr::new(127, 6, 6, 6))),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::context::Context;
 use crate::model::Snapshot;
 use crate::model::snapshot::Machine;
-use crate::transport::http::streams::{StreamFacts, Traffic};
+use crate::transport::http::streams::traffic::{StreamFacts, Traffic};
 
 /// The downloads of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
