@@ -8,6 +8,8 @@
 //!
 //! A client here does what firmware does: one socket, an acknowledgement for each window, patience of a second.
 //! Nothing that only a good network stack can do, such as receiving several datagrams as one.
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
+#![allow(clippy::cast_possible_truncation, reason = "a block has at most 65,464 octets")]
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -29,16 +29,16 @@ impl Bucket {
     pub fn take(&mut self, octets: u64, now: Timestamp) -> Result<(), Millis> {
         let elapsed = now.since(self.filled).0;
         let room = (self.rate.saturating_mul(HELD_MS) / 1000).max(octets);
-        let gained = u128::from(self.rate) * u128::from(elapsed) / 1000;
+        let gained = u128::from(self.rate).saturating_mul(u128::from(elapsed)) / 1000;
         if gained > 0 {
             self.level = self.level.saturating_add(u64::try_from(gained).unwrap_or(u64::MAX)).min(room);
             self.filled = now;
         }
         if self.level >= octets {
-            self.level -= octets;
+            self.level = self.level.saturating_sub(octets);
             return Ok(());
         }
-        let missing = u128::from(octets - self.level) * 1000;
+        let missing = u128::from(octets.saturating_sub(self.level)).saturating_mul(1000);
         let wait = missing.div_ceil(u128::from(self.rate));
         Err(Millis(u64::try_from(wait).unwrap_or(u64::MAX).max(1)))
     }
@@ -46,6 +46,8 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects, reason = "the numbers of a test are small")]
+
     use crate::base::{Millis, Timestamp};
     use crate::engine::image::pace::Bucket;
 

@@ -1,5 +1,6 @@
 //! The swarm's machines in virtual time: against our own TFTP automaton, against hand-made servers, and against
 //! their own seed.
+#![allow(clippy::arithmetic_side_effects, reason = "the numbers of a test are small")]
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

@@ -52,6 +52,8 @@ pub(crate) fn ranges(octets: &[u8], size: u64) -> Vec<Range<u64>> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init, reason = "one range is meant")]
+
     use crate::base::Digest;
     use crate::transport::blobs::record::{declaration, declared, range, ranges};
 

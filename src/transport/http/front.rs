@@ -87,7 +87,7 @@ impl Connection {
             let next = if routed { Next::Other } else { self.next(&mut stream, &mut held).await };
             match next {
                 Next::End => return,
-                Next::File(_) => return self.to_files(stream, held),
+                Next::File(_) => return self.into_files(stream, held),
                 Next::Other => match self.hyper(stream, std::mem::take(&mut held), routed).await {
                     Some(released) => (stream, held) = released,
                     None => return,
@@ -97,7 +97,7 @@ impl Connection {
         }
     }
 
-    fn to_files(self, stream: TcpStream, held: Vec<u8>) {
+    fn into_files(self, stream: TcpStream, held: Vec<u8>) {
         let Ok(stream) = stream.into_std() else { return };
         let (tasks, runtime) = (self.tasks.clone(), self.files.runtime.clone());
         let home = Handle::current();
@@ -111,7 +111,7 @@ impl Connection {
         });
     }
 
-    fn to_general(self, stream: TcpStream, held: Vec<u8>, routed: bool, home: &Handle) {
+    fn into_general(self, stream: TcpStream, held: Vec<u8>, routed: bool, home: &Handle) {
         let Ok(stream) = stream.into_std() else { return };
         let tasks = self.tasks.clone();
         tasks.spawn_on(home, "http-connection", async move {
@@ -125,11 +125,11 @@ impl Connection {
         loop {
             let head = match self.next(&mut stream, &mut held).await {
                 Next::File(head) => head,
-                Next::Other => return self.to_general(stream, held, false, &home),
+                Next::Other => return self.into_general(stream, held, false, &home),
                 Next::End => return,
             };
             let Some(found) = (self.files.find)(&head.path, self.peer) else {
-                return self.to_general(stream, held, true, &home);
+                return self.into_general(stream, held, true, &home);
             };
             held.drain(..head.length.min(held.len()));
             self.server.counters.requests.raise();

@@ -71,12 +71,12 @@ impl Machine {
 
     pub(in crate::engine::swarm) fn fetch_root(&mut self, now: Moment) {
         let words = self.kernel_line.split(' ');
-        let named = words.filter_map(|word| {
+        let mut named = words.filter_map(|word| {
             let value =
                 ["root=live:", "muster.root=", "fetch="].iter().find_map(|key| word.strip_prefix(key));
             value.or_else(|| word.strip_prefix("root=").filter(|url| url.starts_with("http")))
         });
-        let named = named.last().map(str::to_owned);
+        let named = named.next_back().map(str::to_owned);
         match self.replaced(Stage::Root).or(named).and_then(|url| Source::parse(&url)) {
             Some(source) => self.fetch(Stage::Root, source, Goal::Document(0), now),
             None => self.pursue(Goal::Document(0), now), // the root is in the initrd
@@ -88,7 +88,7 @@ impl Machine {
             return self.pursue(Goal::PhoneHome, now);
         };
         let seeds = self.kernel_line.split(' ').filter_map(|word| word.strip_prefix("ds=nocloud"));
-        let named = seeds.filter_map(|rest| rest.split_once("s=")).map(|(_, url)| url.to_owned()).last();
+        let named = seeds.filter_map(|rest| rest.split_once("s=")).map(|(_, url)| url.to_owned()).next_back();
         let goal = Goal::Document(index.saturating_add(1));
         let base = self.replaced(Stage::CloudInit).or(named);
         match base.and_then(|base| Source::parse(&format!("{}/{name}", base.trim_end_matches('/')))) {

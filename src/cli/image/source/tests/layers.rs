@@ -222,7 +222,7 @@ fn the_newest_kernel_is_taken_unless_another_is_named() {
     let spec = bench.layers(&[tree.done()]);
     let newest = bench.ok(&spec);
     assert_eq!(newest.kernel_version.as_deref(), Some("6.1.0-18-amd64"));
-    assert_eq!(fs::read(&newest.kernel.unwrap()).unwrap(), bzimage("6.1.0-18-amd64"));
+    assert_eq!(fs::read(newest.kernel.unwrap()).unwrap(), bzimage("6.1.0-18-amd64"));
     let wish = |version: &str| Options { kernel_version: Some(version.to_owned()), ..Options::default() };
     let older = bench.open(&spec, &wish("6.1.0-9-amd64")).unwrap();
     assert_eq!(fs::read_to_string(&older.initrds[0]).unwrap(), "6.1.0-9-amd64");
