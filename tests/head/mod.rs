@@ -134,7 +134,9 @@ impl Head {
             blobs,
         };
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
-        let (key, public) = (folder.path().join("site.pem"), folder.path().join("site.pub"));
+        // Apart from the blobs, and only until it is read.
+        let keys = tempfile::tempdir().unwrap();
+        let (key, public) = (keys.path().join("site.pem"), keys.path().join("site.pub"));
         let site_key = Arc::new(SiteKey::open(&key, &public).unwrap());
         let router = routes::router(&Parts { context: context.clone(), loaders, images: None, site_key });
         Head { router, prefix: "", context, _tasks: tasks, folder }
