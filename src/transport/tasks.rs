@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+/// How long threads that wait for a disk may hold up the end of their runtime.
+const DISK_GRACE: Duration = Duration::from_secs(1);
 
 /// The daemon's tasks. Clones share them.
 #[derive(Clone, Default)]
@@ -24,19 +28,13 @@ impl Tasks {
 
     /// Starts a task. It must end soon after `stopping` resolves.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let named = async move {
-            task.await;
-            tracing::debug!(task = name, "task ended");
-        };
-        let mut running = self.running.lock().expect("no task panics while it spawns another");
-        while running.try_join_next().is_some() {} // keeps the set as large as what really runs
-        running.spawn(named);
+        self.spawn_on(&Handle::current(), name, task);
     }
 
     /// Starts a task on another runtime. It must end soon after `stopping` resolves.
     pub fn spawn_on(
         &self,
-        runtime: &tokio::runtime::Handle,
+        runtime: &Handle,
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
@@ -45,8 +43,27 @@ impl Tasks {
             tracing::debug!(task = name, "task ended");
         };
         let mut running = self.running.lock().expect("no task panics while it spawns another");
-        while running.try_join_next().is_some() {}
+        while running.try_join_next().is_some() {} // keeps the set as large as what really runs
         running.spawn_on(named, runtime);
+    }
+
+    /// Makes a runtime with threads of its own, for work that waits for disks: packets and requests must not wait
+    /// with it. It ends `grace` after the daemon was asked to stop; what still waits for a disk then is left alone.
+    ///
+    /// # Errors
+    /// The system has no more threads to give.
+    pub fn threads(&self, name: &'static str, count: usize, grace: Duration) -> std::io::Result<Handle> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(count).thread_name(name).enable_all().build()?;
+        let (handle, stop) = (runtime.handle().clone(), self.token());
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            runtime.block_on(async {
+                stop.cancelled().await;
+                tokio::time::sleep(grace).await;
+            });
+            runtime.shutdown_timeout(DISK_GRACE);
+        })?;
+        Ok(handle)
     }
 
     /// Resolves when the daemon is asked to stop.

@@ -193,7 +193,7 @@ impl Connection {
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
         let mut connection = builder.serve_connection(TokioIo::new(relay), service);
         let stop = self.tasks.token();
-        let mut ended = tokio::select! {
+        let ended = tokio::select! {
             ended = std::future::poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
             () = stop.cancelled() => {
                 Pin::new(&mut connection).graceful_shutdown();
@@ -202,7 +202,7 @@ impl Connection {
             }
         };
         let released = connection.into_parts().io.into_inner().released();
-        if let (None, Err(error)) = (&released, std::mem::replace(&mut ended, Ok(()))) {
+        if let (None, Err(error)) = (&released, ended) {
             self.server.counters.broken.raise();
             tracing::debug!(peer = ?self.peer, %error, "http connection broke off");
         }
@@ -216,19 +216,6 @@ impl Connection {
 /// The system has no more threads to give.
 pub fn threads(tasks: &Tasks) -> std::io::Result<Handle> {
     let count = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(count)
-        .thread_name("muster-files")
-        .enable_all()
-        .build()?;
-    let (handle, stop) = (runtime.handle().clone(), tasks.token());
-    std::thread::Builder::new().name("muster-files".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            stop.cancelled().await;
-            // Streams have their grace; what is left then is cut off with the runtime.
-            tokio::time::sleep(END_GRACE + Duration::from_secs(1)).await;
-        });
-        runtime.shutdown_background();
-    })?;
-    Ok(handle)
+    // Streams have their grace; what is left then is cut off with the runtime.
+    tasks.threads("muster-files", count, END_GRACE + Duration::from_secs(1))
 }

@@ -150,18 +150,8 @@ struct Server {
 /// The system has no more threads to give.
 pub fn threads(tasks: &Tasks) -> io::Result<Handle> {
     let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.saturating_add(DISK_THREADS))
-        .thread_name("muster-nbd")
-        .enable_all()
-        .build()?;
-    let (handle, stop) = (runtime.handle().clone(), tasks.token());
-    std::thread::Builder::new().name("muster-nbd".to_owned()).spawn(move || {
-        runtime.block_on(stop.cancelled());
-        // Connections end by themselves now; one that waits for a disk must not hold up the end.
-        runtime.shutdown_timeout(Duration::from_secs(1));
-    })?;
-    Ok(handle)
+    // Connections end by themselves when the daemon stops.
+    tasks.threads("muster-nbd", cores.saturating_add(DISK_THREADS), Duration::ZERO)
 }
 
 impl Nbd {
