@@ -6,6 +6,9 @@ use std::fmt::Write as _;
 
 use crate::base::limits::NODESET_NAMES_MAX;
 
+/// Longer runs of digits are not numbers but part of a name, in both directions.
+const DIGITS_MAX: usize = 9;
+
 /// Says why a host list could not be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostlistError {
@@ -52,7 +55,7 @@ fn numbers(pattern: &str, inside: &str) -> Result<Vec<String>, HostlistError> {
         let wrong = || HostlistError::Range(pattern.to_owned(), part.to_owned());
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let parse = |text: &str| {
-            let digits = !text.is_empty() && text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit());
+            let digits = !text.is_empty() && text.len() <= DIGITS_MAX && text.bytes().all(|b| b.is_ascii_digit());
             if digits { text.parse::<usize>().map_err(|_| wrong()) } else { Err(wrong()) }
         };
         let (from, to) = (parse(first)?, parse(last)?);
@@ -72,15 +75,15 @@ fn numbers(pattern: &str, inside: &str) -> Result<Vec<String>, HostlistError> {
 /// Names are grouped by what stands before and after their last number and by its width.
 #[must_use]
 pub fn fold<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let mut groups: BTreeMap<(&str, &str, usize), Vec<u64>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, &str, usize), Vec<u32>> = BTreeMap::new();
     let mut plain: Vec<&str> = Vec::new();
     for name in names {
         match split_number(name) {
-            Some((prefix, digits, suffix)) => match digits.parse() {
+            Some((prefix, digits, suffix)) if digits.len() <= DIGITS_MAX => match digits.parse() {
                 Ok(number) => groups.entry((prefix, suffix, digits.len())).or_default().push(number),
                 Err(_) => plain.push(name),
             },
-            None => plain.push(name),
+            Some(_) | None => plain.push(name),
         }
     }
     plain.sort_unstable();
@@ -94,7 +97,7 @@ pub fn fold<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     parts.join(",")
 }
 
-fn fold_group(prefix: &str, suffix: &str, width: usize, numbers: &[u64]) -> String {
+fn fold_group(prefix: &str, suffix: &str, width: usize, numbers: &[u32]) -> String {
     let mut inside = String::new();
     let mut index = 0;
     while let Some(&first) = numbers.get(index) {

@@ -28,6 +28,12 @@ fn names_fold_to_the_shortest_list() {
     assert_eq!(fold([]), "");
 }
 
+#[test]
+fn what_is_too_long_for_a_number_stays_a_name() {
+    assert_eq!(fold(["n999999999", "n1000000000"]), "n1000000000,n999999999");
+    assert_eq!(fold(["n18446744073709551615", "n18446744073709551614"]).split(',').count(), 2);
+}
+
 proptest! {
     #[test]
     fn folding_and_expanding_is_the_identity(numbers in prop::collection::btree_set(0usize..3000, 1..200)) {
