@@ -1,6 +1,5 @@
 //! Root images over NBD: which names lead to what, and what the journal hears of their use.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +14,6 @@ use crate::engine::image::find::{Found, Kind, find};
 use crate::engine::image::names;
 use crate::engine::image::path::clean;
 use crate::model::Snapshot;
-use crate::model::snapshot::Machine;
 use crate::transport::clock::now;
 use crate::transport::http::{ImageRoot, OpenError};
 use crate::transport::journal::Entry;
@@ -129,14 +127,7 @@ fn walk(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) {
 
 fn entry(snapshot: &Snapshot, ended: &Ended) -> Entry {
     let address = ended.client.ip().to_canonical();
-    let machine = match address {
-        IpAddr::V4(address) => snapshot.by_address(address),
-        IpAddr::V6(_) => None,
-    };
-    let node = match machine {
-        Some(Machine::Node { node, .. }) => Some(node.name.as_str()),
-        Some(Machine::Bmc(_)) | None => None,
-    };
+    let node = snapshot.node_behind(address).map(|node| node.name.as_str());
     let who = node.map_or_else(|| address.to_string(), str::to_owned);
     let Ended { label, size, read, touched, requests, duration, parted, .. } = ended;
     let part = u128::from(*touched).saturating_mul(100) / u128::from(*size).max(1);

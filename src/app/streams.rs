@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::api::boot::images::{PREFIXES, file};
 use crate::app::config::Config;
 use crate::app::routes::Parts;
-use crate::model::snapshot::Machine;
 use crate::model::{Snapshot, SnapshotCell};
 use crate::transport::clock::now;
 use crate::transport::http::front::{Files, threads};
@@ -38,9 +37,7 @@ pub(crate) fn files(parts: &Parts, tasks: &Tasks) -> std::io::Result<Files> {
 /// for ranges of a file would push out what the journal remembers.
 fn entry(snapshot: &Snapshot, ended: &Ended) -> Option<Entry> {
     let Ended { peer, label, sent, total, duration } = ended;
-    let std::net::IpAddr::V4(address) = peer else { return None };
-    let Some(Machine::Node { node, .. }) = snapshot.by_address(*address) else { return None };
-    let (who, seconds) = (node.name.as_str(), duration.0 / 1000);
+    let (who, seconds) = (snapshot.node_behind(*peer)?.name.as_str(), duration.0 / 1000);
     let told = if sent >= total {
         format!("{who} has {label}: {total} bytes in {seconds} s")
     } else {

@@ -1,15 +1,16 @@
 //! The inventory: all declared state of one revision.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::base::{BmcName, Digest, GroupName, ImageName, ProfileName, SharedMap};
 use crate::model::document::NODE_INSTANCE_SHELF;
-use crate::model::profile::AssignmentKey;
+use crate::model::profile::{AssignmentKey, Boot};
 use crate::model::{
-    Assignment, Bmc, Change, Document, DocumentKey, Group, Image, ImageKey, ImageRef, Node, NodeId, Profile,
-    Selector, Tag, TagKey,
+    Assignment, Bmc, BootTarget, Change, Document, DocumentKey, Group, Image, ImageKey, ImageRef, Node,
+    NodeId, Profile, Selector, Tag, TagKey,
 };
 
 /// Declared state. Cloning is cheap (copies share what they have in common), so that a change can be
@@ -27,6 +28,22 @@ pub struct Inventory {
     pub tags: SharedMap<TagKey, Arc<Tag>>,
     /// The number that the next node gets. Never falls.
     pub next_node: u64,
+}
+
+/// Who boots by a reference to an image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ImageUser<'a> {
+    Profile(&'a ProfileName),
+    Assignment(&'a Selector),
+}
+
+impl fmt::Display for ImageUser<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ImageUser::Profile(name) => write!(f, "profile {name}"),
+            ImageUser::Assignment(selector) => write!(f, "the assignment for {selector}"),
+        }
+    }
 }
 
 impl Inventory {
@@ -128,6 +145,22 @@ impl Inventory {
                 self.images.get(&ImageKey { name: key.name.clone(), version })
             }
         }
+    }
+
+    /// References to images, and who boots by them: profiles, then assignments.
+    pub fn image_users(&self) -> impl Iterator<Item = (&ImageRef, ImageUser<'_>)> {
+        let profiles = self.profiles.values().map(|one| (&one.target, ImageUser::Profile(&one.name)));
+        let assignments = self.assignments.values().filter_map(|one| match &one.boot {
+            Boot::Target(target) => Some((target, ImageUser::Assignment(&one.selector))),
+            Boot::Profile(_) => None,
+        });
+        profiles.chain(assignments).filter_map(|(target, who)| match target {
+            BootTarget::Image { image, .. } => Some((image, who)),
+            BootTarget::Linux { .. }
+            | BootTarget::Script(_)
+            | BootTarget::Chain(_)
+            | BootTarget::LocalDisk => None,
+        })
     }
 
     /// The versions of one image, by their digests.

@@ -2,7 +2,7 @@
 //! without a lock and sees either all of a change or nothing of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -210,6 +210,16 @@ impl Snapshot {
     #[must_use]
     pub fn by_address(&self, address: Ipv4Addr) -> Option<Machine<'_>> {
         self.by_address.get(&address).and_then(Owner::machine)
+    }
+
+    /// The node behind an address, as a connection shows it.
+    #[must_use]
+    pub fn node_behind(&self, peer: IpAddr) -> Option<&Arc<Node>> {
+        let IpAddr::V4(address) = peer.to_canonical() else { return None };
+        match self.by_address(address)? {
+            Machine::Node { node, .. } => Some(node),
+            Machine::Bmc(_) => None,
+        }
     }
 
     /// True if the address is declared for a machine, or is the head's own.

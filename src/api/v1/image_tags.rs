@@ -1,5 +1,7 @@
 //! Tags of images: promotion, rollback, removal.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -13,9 +15,9 @@ use crate::api::v1::page::page;
 use crate::api::v1::query;
 use crate::api::v1::terms::Terms;
 use crate::api::v1::types::{ImageTagBody, MoveTagBody, read};
-use crate::api::v1::work::Done;
+use crate::api::v1::work::{Done, Work};
 use crate::api::v1::write::write;
-use crate::model::{BootTarget, Change, ImageRef, Inventory, Snapshot, TagKey, profile::Boot};
+use crate::model::{Change, ImageRef, Inventory, Snapshot, Tag, TagKey};
 
 /// `GET /image-tags?name=…`.
 pub(crate) async fn list(State(context): State<Context>, uri: Uri) -> Result<Response, Problem> {
@@ -66,6 +68,13 @@ pub(crate) async fn put(
     written.await?.shown("/image-tags", body)
 }
 
+/// The tag, which must be there and as the request's terms want it.
+fn held<'a>(work: &'a Work<'_>, key: &TagKey, terms: &Terms) -> Result<&'a Arc<Tag>, Problem> {
+    let tag = work.next.tags.get(key).ok_or_else(|| missing(key))?;
+    terms.hold(Some(&ImageTagBody::from(tag.as_ref())))?;
+    Ok(tag)
+}
+
 /// `POST /image-tags/{tag}/rollback`: back to the version that the tag named before, as long as it is there.
 pub(crate) async fn rollback(
     State(context): State<Context>,
@@ -74,8 +83,7 @@ pub(crate) async fn rollback(
 ) -> Result<Response, Problem> {
     let key: TagKey = read("tag", &tag)?;
     let written = write(&context, &terms, |work| {
-        let now = work.next.tags.get(&key).ok_or_else(|| missing(&key))?;
-        terms.hold(Some(&ImageTagBody::from(now.as_ref())))?;
+        let now = held(work, &key, &terms)?;
         let there = work.next.versions(&key.name).map(|image| image.version);
         let there: std::collections::BTreeSet<_> = there.collect();
         let before = now.before.iter().find(|(version, _)| there.contains(version));
@@ -95,8 +103,7 @@ pub(crate) async fn remove(
 ) -> Result<Response, Problem> {
     let key: TagKey = read("tag", &tag)?;
     let written = write(&context, &terms, |work| {
-        let old = work.next.tags.get(&key).ok_or_else(|| missing(&key))?;
-        terms.hold(Some(&ImageTagBody::from(old.as_ref())))?;
+        held(work, &key, &terms)?;
         if let Some(user) = user_of(&work.next, &key) {
             return Err(Problem::conflict(format!("{user} boots by the tag {key}")));
         }
@@ -108,15 +115,6 @@ pub(crate) async fn remove(
 
 /// Who boots by this tag.
 fn user_of(inventory: &Inventory, key: &TagKey) -> Option<String> {
-    let names = |target: &BootTarget| matches!(target, BootTarget::Image { image: ImageRef::Tag(tag), .. } if tag == key);
-    let profile = inventory.profiles.values().find(|profile| names(&profile.target));
-    let assignment = || {
-        inventory
-            .assignments
-            .values()
-            .find(|assignment| matches!(&assignment.boot, Boot::Target(target) if names(target)))
-    };
-    profile
-        .map(|profile| format!("profile {}", profile.name))
-        .or_else(|| assignment().map(|assignment| format!("the assignment for {}", assignment.selector)))
+    let by_tag = |image: &ImageRef| matches!(image, ImageRef::Tag(tag) if tag == key);
+    inventory.image_users().find(|(image, _)| by_tag(image)).map(|(_, who)| who.to_string())
 }

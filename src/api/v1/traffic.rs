@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::context::Context;
 use crate::model::Snapshot;
-use crate::model::snapshot::Machine;
 use crate::transport::http::streams::traffic::{StreamFacts, Traffic};
 
 /// The downloads of one file.
@@ -70,14 +69,7 @@ fn body(snapshot: &Snapshot, traffic: Traffic) -> TrafficBody {
 
 fn one(snapshot: &Snapshot, stream: &StreamFacts) -> StreamBody {
     let StreamFacts { peer, sent, total, rate, since, waiting } = stream;
-    let machine = match peer {
-        std::net::IpAddr::V4(address) => snapshot.by_address(*address),
-        std::net::IpAddr::V6(_) => None,
-    };
-    let who = match machine {
-        Some(Machine::Node { node, .. }) => node.name.to_string(),
-        Some(Machine::Bmc(_)) | None => peer.to_string(),
-    };
+    let who = snapshot.node_behind(*peer).map_or_else(|| peer.to_string(), |node| node.name.to_string());
     let (sent, total, rate, waiting) = (*sent, *total, *rate, *waiting);
     StreamBody { who, sent, total, rate, since: since.rfc3339(), waiting }
 }

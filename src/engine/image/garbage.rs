@@ -5,8 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::base::{Digest, ImageName, Millis, Timestamp};
-use crate::model::profile::Boot;
-use crate::model::{BootTarget, Image, ImageKey, ImageRef, Inventory, TagKey};
+use crate::model::{Image, ImageKey, ImageRef, Inventory, TagKey};
 
 /// What to keep beyond what is in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,25 +77,15 @@ pub fn plan(inventory: &Inventory, uses: &Uses, policy: Policy, now: Timestamp) 
     plan
 }
 
-/// Versions that assignments and profiles name by their digests, and who does.
+/// Versions that assignments and profiles name by their digests, and who does; of several, a profile.
 fn pinned(inventory: &Inventory) -> BTreeMap<ImageKey, String> {
-    let assignments = inventory.assignments.values().filter_map(|assignment| match &assignment.boot {
-        Boot::Target(target) => Some((target, format!("the assignment for {}", assignment.selector))),
-        Boot::Profile(_) => None,
-    });
-    let profiles =
-        inventory.profiles.values().map(|profile| (&profile.target, format!("profile {}", profile.name)));
-    assignments
-        .chain(profiles)
-        .filter_map(|(target, who)| match target {
-            BootTarget::Image { image: ImageRef::Version(key), .. } => Some((key.clone(), who)),
-            BootTarget::Image { .. }
-            | BootTarget::Linux { .. }
-            | BootTarget::Script(_)
-            | BootTarget::Chain(_)
-            | BootTarget::LocalDisk => None,
-        })
-        .collect()
+    let mut pinned = BTreeMap::new();
+    for (image, who) in inventory.image_users() {
+        if let ImageRef::Version(key) = image {
+            pinned.entry(key.clone()).or_insert_with(|| who.to_string());
+        }
+    }
+    pinned
 }
 
 fn newest(inventory: &Inventory, count: usize) -> BTreeSet<ImageKey> {
