@@ -140,11 +140,11 @@ fn take_text<'a>(bytes: &'a [u8], field: &'static str) -> Result<(&'a [u8], &'a 
     }
 }
 
-/// Appends a DATA packet.
-pub fn emit_data(out: &mut Vec<u8>, block: u16, payload: &[u8]) {
-    out.extend_from_slice(&3_u16.to_be_bytes());
-    out.extend_from_slice(&block.to_be_bytes());
-    out.extend_from_slice(payload);
+/// What stands in front of a block's payload in a DATA packet.
+#[must_use]
+pub fn data_header(block: u16) -> [u8; DATA_HEADER_BYTES] {
+    let [high, low] = block.to_be_bytes();
+    [0, 3, high, low]
 }
 
 /// An OACK with these options, in this order.

@@ -1,8 +1,10 @@
 //! Loads a TFTP server with parallel downloads and prints what came: for muster and its peers alike.
 //!
 //! ```text
-//! tftp_load ADDRESS:PORT FILE [clients=64] [seconds=5] [blksize=1468] [windowsize=1] [pid=PID]
+//! tftp_load ADDRESS:PORT FILE [clients=64] [seconds=5] [blksize=1468] [windowsize=1] [pid=PID] [from=ADDRESS]
 //! ```
+//! Each client has an address of its own, as machines do: the first is `from`, default 127.1.0.1 for a server on
+//! loopback; elsewhere all must be this machine's. Without, all clients share one.
 //! Prints one line: `MB/s 123.4 transfers 56 failed 0 window 4 cpu_s_per_gb 1.23`. `window` is what the server
 //! agreed to. With the process id of the server, its CPU seconds (children that have ended included) for each GB.
 //!
@@ -11,7 +13,7 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
 #![allow(clippy::cast_possible_truncation, reason = "a block has at most 65,464 octets")]
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -51,14 +53,19 @@ fn main() {
         request.extend(format!("windowsize\0{window}\0").bytes());
     }
     let wish = Wish { server: server.parse().expect("ADDRESS:PORT"), request };
+    let from = settings.iter().find_map(|setting| setting.strip_prefix("from="));
+    let from = from.or_else(|| wish.server.ip().is_loopback().then_some("127.1.0.1"));
+    let from: Option<Ipv4Addr> = from.map(|text| text.parse().expect("an IPv4 address"));
     let (totals, pid) = (Totals::default(), setting("pid", 0));
     let (cpu, start) = (cpu_seconds(pid), Instant::now());
     let end = start + Duration::from_secs(setting("seconds", 5));
     std::thread::scope(|scope| {
-        for _ in 0..setting("clients", 64) {
-            scope.spawn(|| {
+        for client in 0..u32::try_from(setting("clients", 64)).expect("fewer clients") {
+            let (wish, totals) = (&wish, &totals);
+            let own = from.map_or(Ipv4Addr::UNSPECIFIED, |first| Ipv4Addr::from(u32::from(first) + client));
+            scope.spawn(move || {
                 while Instant::now() < end {
-                    match download(&wish, &totals, end) {
+                    match download(wish, totals, own, end) {
                         Some(true) => totals.transfers.fetch_add(1, Ordering::Relaxed),
                         Some(false) => totals.failed.fetch_add(1, Ordering::Relaxed),
                         None => 0, // the time was up
@@ -82,9 +89,8 @@ fn main() {
 }
 
 /// One download; None if it was cut off by the end of time.
-fn download(wish: &Wish, totals: &Totals, end: Instant) -> Option<bool> {
-    let any = if wish.server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = UdpSocket::bind(any).expect("a port");
+fn download(wish: &Wish, totals: &Totals, own: Ipv4Addr, end: Instant) -> Option<bool> {
+    let socket = UdpSocket::bind((own, 0)).expect("an address of this machine, and a port");
     socket.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
     let mut peer = wish.server;
     let (mut window, mut block_bytes, mut expected, mut silences) = (1_u64, 512_usize, 1_u64, 0);

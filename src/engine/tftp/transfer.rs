@@ -198,23 +198,37 @@ impl<C: AsRef<[u8]>> Transfer<C> {
 
     /// The next packet to send now; None if it is the client's turn.
     pub fn poll_send(&mut self) -> Option<Segment<'_>> {
-        if self.outcome.is_some() {
-            return None;
-        }
         if self.base == 0 {
-            if self.next > 0 {
-                return None;
-            }
-            self.next = 1;
-            return self.terms.oack.as_deref().map(Segment::Options);
+            return self.poll_options().map(Segment::Options);
         }
-        let end = self.base.saturating_add(u64::from(self.terms.window));
-        if self.next >= end || self.next > self.last_block() {
+        self.poll_blocks(1).next().map(|(block, payload)| Segment::Data { block, payload })
+    }
+
+    /// The OACK, if it is to be sent now.
+    pub fn poll_options(&mut self) -> Option<&[u8]> {
+        if self.outcome.is_some() || self.base > 0 || self.next > 0 {
             return None;
         }
-        let block = self.next;
-        self.next = block.saturating_add(1);
-        Some(Segment::Data { block: wire_number(block), payload: self.payload(block) })
+        self.next = 1;
+        self.terms.oack.as_deref()
+    }
+
+    /// Blocks to send now, at most so many, with their numbers on the wire: for those who send many in one call.
+    /// They count as sent. None if it is the client's turn.
+    pub fn poll_blocks(&mut self, most: u16) -> impl ExactSizeIterator<Item = (u16, &[u8])> {
+        let first = self.next;
+        if self.outcome.is_none() && self.base > 0 {
+            let window = self.base.saturating_add(u64::from(self.terms.window));
+            let end =
+                window.min(self.last_block().saturating_add(1)).min(first.saturating_add(u64::from(most)));
+            self.next = end.max(first);
+        }
+        let count = u16::try_from(self.next.saturating_sub(first)).unwrap_or(most);
+        let transfer = &*self;
+        (0..count).map(move |index| {
+            let block = first.saturating_add(u64::from(index));
+            (wire_number(block), transfer.payload(block))
+        })
     }
 
     #[must_use]

@@ -1,6 +1,6 @@
 //! The shell of one transfer: wait for a packet or the deadline, tell the automaton, send what it wants sent.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +9,22 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
+use crate::base::Timestamp;
 use crate::base::limits::{TFTP_REQUEST_BYTES_MAX, TFTP_TRANSFER_MAX};
-use crate::engine::tftp::{Outcome, Segment, Transfer};
+use crate::engine::tftp::{Outcome, Transfer};
 use crate::transport::clock::now;
 use crate::transport::tftp::socket::{Destination, Received, send};
-use crate::wire::tftp::{DATA_HEADER_BYTES, Packet, emit_data, parse};
+use crate::wire::tftp::{DATA_HEADER_BYTES, Packet, data_header, parse};
 
-/// Octets that one segmented send may carry: an IPv4 datagram less its headers, and 64 segments
-/// (UDP_MAX_SEGMENTS of Linux).
+/// Octets that one segmented send may carry: an IPv4 datagram less its headers.
 const BATCH_BYTES_MAX: usize = 65_000;
+
+/// Octets of a block's header, as segment sizes are counted.
+#[allow(clippy::cast_possible_truncation, reason = "it is 4")]
+const HEADER_BYTES: u16 = DATA_HEADER_BYTES as u16;
+
+/// Blocks in one segmented send: UDP_MAX_SEGMENTS of Linux.
+const BATCH_BLOCKS_MAX: usize = 64;
 
 /// The way to the client.
 pub(crate) struct Exit {
@@ -59,15 +66,15 @@ impl Exit {
         }
     }
 
-    async fn send(&self, bytes: &[u8], segment: Option<u16>) -> io::Result<()> {
-        let attempt = || send(&self.socket, self.to.as_ref(), bytes, segment);
+    async fn send(&self, parts: &[IoSlice<'_>], segment: Option<u16>) -> io::Result<()> {
+        let attempt = || send(&self.socket, self.to.as_ref(), parts, segment);
         self.socket.async_io(Interest::WRITABLE, attempt).await
     }
 
-    /// Sends datagrams of `size` octets each, the last perhaps shorter.
-    async fn send_batch(&mut self, bytes: &[u8], size: usize) -> io::Result<()> {
-        if self.can_segment && bytes.len() > size {
-            match self.send(bytes, u16::try_from(size).ok()).await {
+    /// Sends blocks of `size` octets each, the last perhaps shorter: header, payload, header, payload …
+    async fn send_blocks(&mut self, parts: &[IoSlice<'_>], size: u16) -> io::Result<()> {
+        if self.can_segment && parts.len() > 2 {
+            match self.send(parts, Some(size)).await {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     tracing::debug!(%error, "udp segmentation is not to be had");
@@ -75,8 +82,8 @@ impl Exit {
                 }
             }
         }
-        for datagram in bytes.chunks(size) {
-            self.send(datagram, None).await?;
+        for block in parts.chunks(2) {
+            self.send(block, None).await?;
         }
         Ok(())
     }
@@ -87,9 +94,12 @@ impl Session {
     pub(crate) async fn run(&mut self) -> Outcome {
         let end = now() + TFTP_TRANSFER_MAX;
         let mut buffer = [0_u8; TFTP_REQUEST_BYTES_MAX];
-        let mut batch = Vec::new();
+        // One timer for all blocks: while acknowledgements come in time the deadline only moves away, and the
+        // timer is set anew when it has gone off, not with every block.
+        let (mut timer, mut set_to) =
+            (std::pin::pin!(tokio::time::sleep(Duration::ZERO)), Timestamp(u64::MAX));
         loop {
-            if let Err(error) = self.drain(&mut batch).await {
+            if let Err(error) = self.drain().await {
                 // The route may come back before the client gives up.
                 tracing::debug!(%error, "tftp blocks were not sent");
             }
@@ -97,15 +107,20 @@ impl Session {
                 (None, Some(deadline)) if deadline < end => deadline,
                 (outcome, _) => return outcome.unwrap_or(Outcome::Lost),
             };
-            let wait = Duration::from_millis(deadline.since(now()).0);
+            if deadline < set_to || timer.is_elapsed() {
+                let wait = Duration::from_millis(deadline.since(now()).0);
+                timer.as_mut().reset(tokio::time::Instant::now() + wait);
+                set_to = deadline;
+            }
             // Both receivers are cancel-safe: what they do not return they have not taken.
             tokio::select! {
+                biased;
                 length = self.exit.receive(&mut buffer) => self.on_packet(&buffer[..length]),
                 packet = self.inbox.recv() => match packet {
                     Some(packet) => self.on_packet(&packet),
                     None => return Outcome::Lost, // the client has begun something else
                 },
-                () = tokio::time::sleep(wait) => self.transfer.on_deadline(now()),
+                () = timer.as_mut() => self.transfer.on_deadline(now()),
             }
         }
     }
@@ -121,26 +136,28 @@ impl Session {
         }
     }
 
-    /// Sends all that the automaton has, in as few calls as possible.
-    async fn drain(&mut self, batch: &mut Vec<u8>) -> io::Result<()> {
-        let size = usize::from(self.transfer.terms().block_bytes) + DATA_HEADER_BYTES;
-        batch.clear();
+    /// Sends all that the automaton has, in as few calls as possible. Payloads go from the file in memory to the
+    /// kernel without a copy of ours.
+    async fn drain(&mut self) -> io::Result<()> {
+        let size = self.transfer.terms().block_bytes + HEADER_BYTES;
+        let most = (BATCH_BYTES_MAX / usize::from(size)).clamp(1, BATCH_BLOCKS_MAX);
+        if let Some(options) = self.transfer.poll_options() {
+            self.exit.send(&[IoSlice::new(options)], None).await?;
+        }
         loop {
-            match self.transfer.poll_send() {
-                Some(Segment::Options(packet)) => {
-                    let packet = packet.to_vec();
-                    self.exit.send(&packet, None).await?;
-                }
-                Some(Segment::Data { block, payload }) => {
-                    emit_data(batch, block, payload);
-                    if batch.len() + size > BATCH_BYTES_MAX || batch.len() / size >= 64 {
-                        self.exit.send_batch(batch, size).await?;
-                        batch.clear();
-                    }
-                }
-                None if batch.is_empty() => return Ok(()),
-                None => return self.exit.send_batch(batch, size).await,
+            let mut headers = [[0; DATA_HEADER_BYTES]; BATCH_BLOCKS_MAX];
+            let mut parts = [IoSlice::new(&[]); 2 * BATCH_BLOCKS_MAX];
+            let blocks = self.transfer.poll_blocks(u16::try_from(most).unwrap_or(1));
+            let count = blocks.len();
+            if count == 0 {
+                return Ok(());
             }
+            for (((block, payload), header), pair) in blocks.zip(&mut headers).zip(parts.chunks_exact_mut(2))
+            {
+                *header = data_header(block);
+                pair.copy_from_slice(&[IoSlice::new(header), IoSlice::new(payload)]);
+            }
+            self.exit.send_blocks(&parts[..2 * count], size).await?;
         }
     }
 }

@@ -107,7 +107,9 @@ fn receive_now(socket: &UdpSocket) -> io::Result<Received> {
 /// Answers a datagram from the address it was sent to. A full socket drops the answer: the client repeats.
 pub(crate) fn reply(socket: &UdpSocket, received: &Received, bytes: &[u8]) {
     let to = Destination::of(received);
-    if let Err(error) = socket.try_io(Interest::WRITABLE, || send(socket, Some(&to), bytes, None)) {
+    if let Err(error) =
+        socket.try_io(Interest::WRITABLE, || send(socket, Some(&to), &[IoSlice::new(bytes)], None))
+    {
         tracing::debug!(peer = %received.peer, %error, "tftp answer was not sent");
     }
 }
@@ -125,12 +127,12 @@ impl Destination {
     }
 }
 
-/// Sends one datagram, or with `segment` several of that size (the last may be shorter) in one call: UDP
+/// Sends one datagram that is given in parts, or with `segment` several of that size (the last may be shorter) in one call: UDP
 /// segmentation offload, Linux 4.18.
 pub(crate) fn send(
     socket: &UdpSocket,
     to: Option<&Destination>,
-    bytes: &[u8],
+    parts: &[IoSlice<'_>],
     segment: Option<u16>,
 ) -> io::Result<()> {
     let source = to.and_then(|to| match to.local {
@@ -145,8 +147,7 @@ pub(crate) fn send(
     control.extend(source.as_ref().map(ControlMessage::Ipv4PacketInfo));
     control.extend(segment.as_ref().map(ControlMessage::UdpGsoSegments));
     let peer = to.map(|to| SockaddrStorage::from(to.peer));
-    let parts = [IoSlice::new(bytes)];
-    match sendmsg(socket.as_raw_fd(), &parts, &control, MsgFlags::MSG_DONTWAIT, peer.as_ref()) {
+    match sendmsg(socket.as_raw_fd(), parts, &control, MsgFlags::MSG_DONTWAIT, peer.as_ref()) {
         Ok(_) => Ok(()),
         Err(Errno::ECONNREFUSED) => Ok(()), // an earlier datagram's ICMP; the deadline will tell
         Err(errno) => Err(errno.into()),
