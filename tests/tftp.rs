@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -13,6 +13,7 @@ use muster::engine::tftp::{Outcome, VirtualFile};
 use muster::transport::loaders::Loaders;
 use muster::transport::tasks::Tasks;
 use muster::transport::tftp::{Fate, Tftp, TftpEvent, TftpHandle};
+use tokio::net::UdpSocket;
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -169,7 +170,7 @@ async fn missing_files_escapes_and_writes_are_refused() {
 async fn answers_come_from_the_address_that_was_asked() {
     for single_port in [false, true] {
         let bench = bench_on("0.0.0.0:0", &[("file.efi", 100_000)], single_port);
-        let client = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let asked = SocketAddr::new("127.0.0.2".parse().unwrap(), bench.address().port());
         client.send_to(b"\0\x01file.efi\0octet\0", asked).await.unwrap();
         let mut buffer = [0; 600];
@@ -180,6 +181,57 @@ async fn answers_come_from_the_address_that_was_asked() {
         assert_eq!(from.port() == asked.port(), single_port);
         client.send_to(b"\0\x05\0\0stop\0", from).await.unwrap();
         assert_eq!(bench.events(1).await[0].fate, Fate::Ended(Outcome::Aborted(0)));
+        bench.tasks.stop(Duration::from_secs(2)).await;
+    }
+}
+
+/// A client that asked for the file from an address of its own and has heard the first block.
+async fn client(bench: &Bench, from: Ipv4Addr) -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind((from, 0)).await.unwrap();
+    socket.send_to(b"\0\x01file.efi\0octet\0", bench.address()).await.unwrap();
+    let server = first_block(&socket).await;
+    (socket, server)
+}
+
+async fn first_block(socket: &UdpSocket) -> SocketAddr {
+    let mut buffer = [0; 600];
+    let heard = tokio::time::timeout(Duration::from_secs(5), socket.recv_from(&mut buffer));
+    let (length, server) = heard.await.expect("an answer").unwrap();
+    assert_eq!((length, &buffer[..4]), (516, &[0, 3, 0, 1][..]));
+    server
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_silent_downloads_hold_up_nobody_and_all_end_when_the_server_stops() {
+    let bench = bench(&[("file.efi", 1_000_000)], false);
+    let mut silent = Vec::new();
+    for number in 0..150 {
+        silent.push(client(&bench, Ipv4Addr::new(127, 2, 0, number)).await);
+    }
+    assert!(bench.curl("file.efi", &bench.path("got"), &["--tftp-blksize", "1468"]).await);
+    assert!(std::fs::read(bench.path("got")).unwrap() == content(1_000_000));
+    // Those that wait are still there: an acknowledgement is answered.
+    for (socket, server) in [&silent[0], &silent[149]] {
+        socket.send_to(&[0, 4, 0, 1], server).await.unwrap();
+        let mut buffer = [0; 600];
+        while buffer[3] != 2 {
+            let heard = tokio::time::timeout(Duration::from_secs(5), socket.recv(&mut buffer));
+            heard.await.expect("the second block").unwrap();
+        }
+    }
+    let stopped = tokio::time::timeout(Duration::from_secs(4), bench.tasks.stop(Duration::from_secs(8)));
+    stopped.await.expect("nothing has to be cut off");
+    assert_eq!(bench.events(151).await.len(), 151, "each end is told");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_comes_again_is_answered_again_by_the_same_transfer() {
+    for single_port in [false, true] {
+        let bench = bench(&[("file.efi", 1_000_000)], single_port);
+        let (socket, server) = client(&bench, Ipv4Addr::LOCALHOST).await;
+        socket.send_to(b"\0\x01file.efi\0octet\0", bench.address()).await.unwrap();
+        assert_eq!(first_block(&socket).await, server);
+        assert_eq!(bench.handle.counters.transfers.value(), 1);
         bench.tasks.stop(Duration::from_secs(2)).await;
     }
 }

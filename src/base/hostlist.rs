@@ -55,7 +55,8 @@ fn numbers(pattern: &str, inside: &str) -> Result<Vec<String>, HostlistError> {
         let wrong = || HostlistError::Range(pattern.to_owned(), part.to_owned());
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let parse = |text: &str| {
-            let digits = !text.is_empty() && text.len() <= DIGITS_MAX && text.bytes().all(|b| b.is_ascii_digit());
+            let digits =
+                !text.is_empty() && text.len() <= DIGITS_MAX && text.bytes().all(|b| b.is_ascii_digit());
             if digits { text.parse::<usize>().map_err(|_| wrong()) } else { Err(wrong()) }
         };
         let (from, to) = (parse(first)?, parse(last)?);

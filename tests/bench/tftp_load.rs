@@ -3,10 +3,12 @@
 //! ```text
 //! tftp_load ADDRESS:PORT FILE [clients=64] [seconds=5] [blksize=1468] [windowsize=1] [pid=PID] [from=ADDRESS]
 //! ```
+//! Prints one line: `MB/s 123.4 transfers 56 failed 0 window 4 cpu_s_per_gb 1.23 both 2.34`. `window` is what the
+//! server agreed to. `cpu_s_per_gb` is what the server with this process id used, children included as long as they
+//! live or are waited for; `both` adds this program's own.
+//!
 //! Each client has an address of its own, as machines do: the first is `from`, default 127.1.0.1 for a server on
 //! loopback; elsewhere all must be this machine's. Without, all clients share one.
-//! Prints one line: `MB/s 123.4 transfers 56 failed 0 window 4 cpu_s_per_gb 1.23`. `window` is what the server
-//! agreed to. With the process id of the server, its CPU seconds (children that have ended included) for each GB.
 //!
 //! A client here does what firmware does: one socket, an acknowledgement for each window, patience of a second.
 //! Nothing that only a good network stack can do, such as receiving several datagrams as one.
@@ -18,6 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Of Linux, whatever the kernel's own clock is.
+const TICKS_PER_SECOND: f64 = 100.0;
 /// Silences in a row after which a download has failed.
 const SILENCES_MAX: u32 = 5;
 
@@ -57,7 +61,8 @@ fn main() {
     let from = from.or_else(|| wish.server.ip().is_loopback().then_some("127.1.0.1"));
     let from: Option<Ipv4Addr> = from.map(|text| text.parse().expect("an IPv4 address"));
     let (totals, pid) = (Totals::default(), setting("pid", 0));
-    let (cpu, start) = (cpu_seconds(pid), Instant::now());
+    let (cpu, own) = (cpu_seconds(pid), cpu_seconds(u64::from(std::process::id())));
+    let start = Instant::now();
     let end = start + Duration::from_secs(setting("seconds", 5));
     std::thread::scope(|scope| {
         for client in 0..u32::try_from(setting("clients", 64)).expect("fewer clients") {
@@ -78,13 +83,16 @@ fn main() {
     let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
     #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
     let megabytes = read(&totals.octets) as f64 / 1e6;
-    let cost = (cpu_seconds(pid) - cpu) / (megabytes / 1e3).max(1e-9);
+    let own = cpu_seconds(u64::from(std::process::id())) - own;
+    let (cost, gigabytes) = (cpu_seconds(pid) - cpu, (megabytes / 1e3).max(1e-9));
     println!(
-        "MB/s {:.1} transfers {} failed {} window {} cpu_s_per_gb {cost:.2}",
+        "MB/s {:.1} transfers {} failed {} window {} cpu_s_per_gb {:.2} both {:.2}",
         megabytes / seconds,
         read(&totals.transfers),
         read(&totals.failed),
         read(&totals.window),
+        cost / gigabytes,
+        (cost + own) / gigabytes,
     );
 }
 
@@ -153,10 +161,20 @@ fn agreed(options: &[u8]) -> (usize, u64) {
     (value("blksize").unwrap_or(512) as usize, value("windowsize").unwrap_or(1))
 }
 
-/// CPU seconds of a process, its threads, and its children that have ended.
+/// CPU seconds of a process, its threads, and its children: those that have ended and those that have not.
 fn cpu_seconds(pid: u64) -> f64 {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return 0.0 };
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
-    let ticks: u64 = fields.skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum();
-    f64::from(u32::try_from(ticks).unwrap_or(u32::MAX)) / 100.0
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut ticks = 0;
+    for entry in entries {
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let fields: Vec<u64> = fields.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
+        // Behind the name: state, parent, …, and from the 12th own and the children's times.
+        let [_, parent, ..] = fields[..] else { continue };
+        let own = entry.file_name().to_str().is_some_and(|name| name == pid.to_string());
+        if own || parent == pid {
+            ticks += fields.iter().skip(11).take(4).sum::<u64>();
+        }
+    }
+    f64::from(u32::try_from(ticks).unwrap_or(u32::MAX)) / TICKS_PER_SECOND
 }

@@ -18,7 +18,7 @@ use crate::engine::swarm::{
 };
 use crate::engine::tftp::transfer::{Segment, Terms, Transfer};
 use crate::wire::dhcp::{Message, MessageType, code};
-use crate::wire::tftp::{Packet, emit_data, parse};
+use crate::wire::tftp::{Packet, data_header, parse};
 
 fn scenario(firmware: Firmware, seed: u64) -> Scenario {
     Scenario {
@@ -280,11 +280,7 @@ fn download(manner: Manner, size: usize, loss: u32, seed: u64) -> (Download, u64
             while let Some(segment) = server.poll_send() {
                 packets.push(match segment {
                     Segment::Options(bytes) => bytes.to_vec(),
-                    Segment::Data { block, payload } => {
-                        let mut out = Vec::new();
-                        emit_data(&mut out, block, payload);
-                        out
-                    }
+                    Segment::Data { block, payload } => [&data_header(block)[..], payload].concat(),
                 });
             }
         }
