@@ -2,18 +2,23 @@
 //!
 //! Invariants, property-tested: an address has one binding at a time; a client has one address per network.
 
+mod runs;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::Ipv4Addr;
 
 use crate::base::limits::{LEASES_MAX, OFFER_HOLD, PROBE_VALID, PROBED_STOCK};
 use crate::base::{NetworkName, Timestamp};
 use crate::model::lease::LeaseChange;
+use crate::model::lease_table::runs::Runs;
 use crate::model::{Lease, LeaseKey, LeaseState, Network};
 
 /// All bindings of pool addresses.
 #[derive(Clone, Default, Debug)]
 pub struct LeaseTable {
     by_address: BTreeMap<Ipv4Addr, Lease>,
+    /// The addresses of `by_address`.
+    known: Runs,
     pools: BTreeMap<NetworkName, Pool>,
     /// How often an address was declined since its binding was last renewed. Lost at a restart: then the
     /// next quarantine is a short one again.
@@ -127,12 +132,7 @@ impl LeaseTable {
     /// Free addresses of a network in the order of use: never used ones first, then the longest dead.
     fn free<'a>(&'a self, network: &'a Network, now: Timestamp) -> impl Iterator<Item = Ipv4Addr> + 'a {
         let pool = self.pools.get(&network.name);
-        let never = network.ranges.iter().flat_map(move |range| {
-            // Both in order: one walk over the range beside its bindings.
-            let bindings = self.by_address.range(range.first()..=range.last());
-            let mut known = bindings.map(|(address, _)| *address).peekable();
-            range.iter().filter(move |address| known.next_if_eq(address).is_none())
-        });
+        let never = network.ranges.iter().flat_map(|range| self.known.gaps(range.first(), range.last()));
         let dead = pool
             .into_iter()
             .flat_map(move |pool| pool.by_expiry.iter().take_while(move |(expires, _)| *expires <= now))
@@ -224,12 +224,14 @@ impl LeaseTable {
         if lease.state != LeaseState::Declined {
             pool.by_key.insert(lease.key.clone(), lease.address);
         }
+        self.known.insert(lease.address);
         self.by_address.insert(lease.address, lease);
     }
 
     /// Removes the binding of an address.
     pub fn remove(&mut self, address: Ipv4Addr) -> Option<Lease> {
         let lease = self.by_address.remove(&address)?;
+        self.known.remove(address);
         if let Some(pool) = self.pools.get_mut(&lease.network) {
             pool.by_expiry.remove(&(lease.expires, address));
             if pool.by_key.get(&lease.key) == Some(&address) {

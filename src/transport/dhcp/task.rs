@@ -34,6 +34,12 @@ use crate::wire::dhcp::Message;
 /// How often deadlines are looked at; the finest is the ARP probe's (300 ms).
 const TICK: Duration = Duration::from_millis(50);
 
+/// Frames that are answered before leases among them are written down as one.
+const ROUND_FRAMES: usize = 64;
+
+/// The thread of DHCP ends this long after its task was asked to.
+const THREAD_GRACE: Duration = Duration::from_secs(1);
+
 /// Ticks between two looks at links and snapshots that nobody told us about.
 const SLOW_TICKS: u32 = 20;
 
@@ -55,6 +61,8 @@ pub struct Dhcp {
 pub enum DhcpError {
     #[error("cannot open UDP ports 67 and 4011 (another DHCP server, or CAP_NET_BIND_SERVICE missing)")]
     Ports(#[source] std::io::Error),
+    #[error("DHCP gets no thread of its own")]
+    Thread(#[source] std::io::Error),
 }
 
 /// A reply that is ready to go.
@@ -110,7 +118,10 @@ impl Dhcp {
             seen: Revision::default(),
         };
         let (stop, changes) = (tasks.token(), self.links);
-        tasks.spawn("dhcp", async move {
+        // Frames are read and answered by one thread: nobody else's work stands before them, and no frame has to
+        // wake a second one. Profiled: two thirds of the time went into wake-ups before.
+        let thread = tasks.threads("muster-dhcp", 1, THREAD_GRACE).map_err(DhcpError::Thread)?;
+        tasks.spawn_on(&thread, "dhcp", async move {
             tokio::select! {
                 () = task.run(queue, commands, changes) => {}
                 () = stop.cancelled() => {}
@@ -130,17 +141,17 @@ impl Task {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut count = 0_u32;
+        let mut round = Vec::with_capacity(ROUND_FRAMES);
         self.refresh();
         loop {
             // Every branch is cancel-safe: channels, the stream of parked replies, an interval.
             tokio::select! {
-                input = queue.recv() => match input {
-                    Some(input) => self.take(input),
-                    None => return,
-                },
-                Some(settled) = self.ledger.settled() => match self.ledger.settle(settled) {
-                    Some(outgoing) => self.send(&outgoing),
-                    None => self.counters.unpromised.raise(),
+                read = queue.recv_many(&mut round, ROUND_FRAMES) => if read == 0 { return },
+                Some(settled) = self.ledger.settled() => for outgoing in self.ledger.settle(settled) {
+                    match outgoing {
+                        Some(outgoing) => self.send(&outgoing),
+                        None => self.counters.unpromised.raise(),
+                    }
                 },
                 Some(command) = commands.recv() => self.answer(command),
                 Ok(()) = changes.changed() => self.refresh(),
@@ -149,6 +160,8 @@ impl Task {
                     self.tick(count.is_multiple_of(SLOW_TICKS));
                 }
             }
+            round.drain(..).for_each(|input| self.take(input));
+            self.counters.unpromised.add(u64::try_from(self.ledger.commit()).unwrap_or(u64::MAX));
         }
     }
 

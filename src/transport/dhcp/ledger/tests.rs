@@ -58,11 +58,11 @@ async fn an_ack_leaves_when_its_lease_is_on_the_disk() {
     let disk = Disk::default();
     let (mut ledger, _store) = ledger(&disk, Vec::new());
     let given = lease(10, 1, START);
-    assert!(ledger.park(given.clone(), "ack"));
+    assert!(ledger.park(given.clone(), "ack") && ledger.commit() == 0);
     assert_eq!(ledger.leases().get(given.address).unwrap().state, LeaseState::Held, "reserved meanwhile");
     let settled = ledger.settled().await.unwrap();
     assert_eq!(*disk.written.lock().unwrap(), [Observation::PutLease(given.clone())]);
-    assert_eq!(ledger.settle(settled), Some("ack"));
+    assert_eq!(ledger.settle(settled), [Some("ack")]);
     assert_eq!(ledger.leases().get(given.address), Some(&given));
 }
 
@@ -70,9 +70,9 @@ async fn an_ack_leaves_when_its_lease_is_on_the_disk() {
 async fn a_full_disk_promises_nothing_and_frees_the_address_soon() {
     let (mut ledger, _store) = ledger(&Disk { full: true, ..Disk::default() }, Vec::new());
     let given = lease(10, 1, START);
-    assert!(ledger.park(given.clone(), "ack"));
+    assert!(ledger.park(given.clone(), "ack") && ledger.commit() == 0);
     let settled = ledger.settled().await.unwrap();
-    assert_eq!(ledger.settle(settled), None);
+    assert_eq!(ledger.settle(settled), [None]);
     assert!(!ledger.leases().get(given.address).unwrap().is_live(START + OFFER_HOLD));
 }
 
@@ -80,10 +80,10 @@ async fn a_full_disk_promises_nothing_and_frees_the_address_soon() {
 async fn an_address_that_fell_into_conflict_meanwhile_is_not_acknowledged() {
     let (mut ledger, _store) = ledger(&Disk::default(), Vec::new());
     let given = lease(10, 1, START);
-    assert!(ledger.park(given.clone(), "ack"));
+    assert!(ledger.park(given.clone(), "ack") && ledger.commit() == 0);
     ledger.apply(LeaseChange::Decline(Lease { state: LeaseState::Declined, ..lease(10, 9, START) }));
     let settled = ledger.settled().await.unwrap();
-    assert_eq!(ledger.settle(settled), None);
+    assert_eq!(ledger.settle(settled), [None]);
     assert_eq!(ledger.leases().get(given.address).unwrap().state, LeaseState::Declined);
 }
 
@@ -92,9 +92,9 @@ async fn the_disk_forgets_the_former_address_of_a_client_that_moved() {
     let (old, new) = (lease(20, 1, START), lease(10, 1, START + Millis(1)));
     let disk = Disk::default();
     let (mut ledger, _store) = ledger(&disk, vec![old.clone()]);
-    assert!(ledger.park(new.clone(), "ack"));
+    assert!(ledger.park(new.clone(), "ack") && ledger.commit() == 0);
     let settled = ledger.settled().await.unwrap();
-    assert_eq!(ledger.settle(settled), Some("ack"));
+    assert_eq!(ledger.settle(settled), [Some("ack")]);
     let expected = [Observation::RemoveLease(old.address), Observation::PutLease(new)];
     assert_eq!(*disk.written.lock().unwrap(), expected);
 }
@@ -114,6 +114,7 @@ async fn a_quarantine_that_was_lifted_stays_lifted_on_the_disk() {
     let disk = Disk::default();
     let (mut ledger, store) = ledger(&disk, vec![quarantine.clone()]);
     ledger.apply(LeaseChange::Release(quarantine.address));
+    ledger.commit();
     store.close().await;
     assert_eq!(*disk.written.lock().unwrap(), [Observation::RemoveLease(quarantine.address)]);
 }
