@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// The system's allocator took a fifth of the time of a boot script under load, half of it waiting for its own locks
+/// between threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     muster::cli::run(std::env::args_os())
 }
