@@ -18,7 +18,7 @@ use crate::engine::dns::{Answer, answer, refusal};
 use crate::model::SnapshotCell;
 use crate::transport::dns::forward::Forwarder;
 use crate::transport::tasks::Tasks;
-use crate::transport::tftp::socket::{Received, listen, receive, reply};
+use crate::transport::tftp::socket::{Received, listen, receive, receive_ready, reply};
 use crate::wire::WireError;
 use crate::wire::dns::{Message, ResponseCode, UDP_BYTES_PLAIN, emit, header_error, parse, udp_limit};
 
@@ -30,6 +30,9 @@ pub struct Dns {
     pub forward: Vec<SocketAddr>,
     pub snapshot: Arc<SnapshotCell>,
 }
+
+/// The thread of DNS ends this long after its tasks were asked to.
+const THREAD_GRACE: Duration = Duration::from_secs(1);
 
 /// A listener that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +79,9 @@ struct Server {
     connections: Arc<Semaphore>,
 }
 
+/// Queries that are answered in a row before others have their turn: some milliseconds' work.
+const ROUND_QUERIES: usize = 64;
+
 /// What the snapshot has to say.
 enum Step {
     Reply(Box<Message>),
@@ -84,7 +90,7 @@ enum Step {
 }
 
 impl Dns {
-    /// Opens the listeners and starts to serve. Must run inside the runtime.
+    /// Opens the listeners and starts to serve.
     ///
     /// # Errors
     /// The first address that cannot be bound.
@@ -99,6 +105,13 @@ impl Dns {
             connections: Arc::new(Semaphore::new(DNS_CONNECTIONS_MAX)),
         });
         let mut sockets = Vec::new();
+        let Some(first) = self.listen.first().copied() else {
+            return Ok(DnsHandle { addresses: Vec::new(), counters });
+        };
+        // A thread of its own: with several, each question wakes another one to see whether it may help.
+        let thread = tasks.threads("muster-dns", 1, THREAD_GRACE);
+        let thread = thread.map_err(|source| DnsError { address: first, source })?;
+        let _inside = thread.enter(); // sockets and tasks from here on are its own
         for address in self.listen {
             sockets.push(open(address).map_err(|source| DnsError { address, source })?);
         }
@@ -128,13 +141,21 @@ fn open(address: SocketAddr) -> io::Result<(SocketAddr, UdpSocket, TcpListener)>
 
 impl Server {
     async fn serve_udp(self: Arc<Self>, socket: Arc<UdpSocket>) {
+        let stop = self.tasks.token();
+        let mut stopped = std::pin::pin!(stop.cancelled());
         loop {
             let received = tokio::select! {
-                () = self.tasks.stopping() => return,
+                () = &mut stopped => return,
                 received = receive(&socket) => received, // cancel-safe: reads only when it completes
             };
             match received {
-                Ok(received) => self.handle_datagram(&socket, received),
+                Ok(received) => {
+                    self.handle_datagram(&socket, received);
+                    // What else has come is answered before anything is waited for.
+                    for received in std::iter::from_fn(|| receive_ready(&socket).ok()).take(ROUND_QUERIES) {
+                        self.handle_datagram(&socket, received);
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "dns socket cannot be read");
                     tokio::time::sleep(Duration::from_millis(100)).await;

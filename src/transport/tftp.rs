@@ -80,6 +80,9 @@ pub struct Tftp {
     pub mtu: u16,
 }
 
+/// The thread of TFTP ends this long after its tasks were asked to.
+const THREAD_GRACE: Duration = Duration::from_secs(1);
+
 /// A listener that could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen for tftp on {address}")]
@@ -149,6 +152,11 @@ impl Tftp {
         });
         let mut sockets = Vec::new();
         let mut addresses = Vec::new();
+        let Some(first) = listen.first().copied() else { return Ok(TftpHandle { addresses, counters }) };
+        // One thread for all blocks: with several, each acknowledgement wakes another one to see whether it may help.
+        let thread = tasks.threads("muster-tftp", 1, THREAD_GRACE);
+        let thread = thread.map_err(|source| TftpError { address: first, source })?;
+        let _inside = thread.enter(); // sockets and tasks from here on are its own
         for address in listen {
             let wrong = |source| TftpError { address, source };
             let socket = socket::listen(address).map_err(wrong)?;

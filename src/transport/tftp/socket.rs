@@ -74,6 +74,14 @@ pub(crate) async fn receive(socket: &UdpSocket) -> io::Result<Received> {
     socket.async_io(Interest::READABLE, || receive_now(socket)).await
 }
 
+/// A datagram that is there already.
+///
+/// # Errors
+/// `WouldBlock` if there is none.
+pub(crate) fn receive_ready(socket: &UdpSocket) -> io::Result<Received> {
+    socket.try_io(Interest::READABLE, || receive_now(socket))
+}
+
 fn receive_now(socket: &UdpSocket) -> io::Result<Received> {
     // One more than is allowed, so that the parser sees what was cut off.
     let mut buffer = [0_u8; TFTP_REQUEST_BYTES_MAX + 1];
