@@ -32,6 +32,14 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// A look even if nothing was heard: netlink may lose messages under load.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// How many neighbours the kernel keeps at most (arp(7), `gc_thresh3`), of all namespaces together. None: it does
+/// not say so in this namespace.
+#[must_use]
+pub fn neighbours_max() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/neigh/default/gc_thresh3").ok()?;
+    text.trim().parse().ok()
+}
+
 /// Sets managed addresses, then keeps them set. The returned watch rises with each change of links or
 /// addresses.
 ///
