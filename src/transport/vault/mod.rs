@@ -1,12 +1,17 @@
-//! The head's private keys: the one place that holds them. They are made at the first start, lie in
-//! `DATA_DIR/keys` (folder 0700, files 0600), and never leave this room; it only signs.
+//! The head's private keys: the one place that holds them. They are made at the first start, lie sealed in
+//! `DATA_DIR/keys` (folder 0700, files 0600), and never leave this room; it only signs. What seals them, and the
+//! secrets of nodes in the store, is the `chest`.
 //!
 //! Certificates of the head are made here too, because the authority's key signs them.
 
 mod authority;
+pub mod chest;
 mod file;
+mod keyfile;
+mod secrets;
 mod signer;
 mod site;
+pub mod ssh;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +24,11 @@ use crate::base::Timestamp;
 use crate::engine::token::{Algorithm, Claims};
 
 pub use authority::{Authority, Leaf};
+pub use chest::{Chest, Purpose};
+pub use secrets::make_value;
 use signer::Signer;
 pub use site::SiteKey;
+pub use ssh::SshAuthority;
 
 /// Folder of the private keys in the data directory.
 const FOLDER: &str = "keys";
@@ -33,8 +41,12 @@ const SITE_KEY: &str = "site.pub";
 
 /// The head's private keys.
 pub struct Vault {
+    /// Seals and opens secrets.
+    pub chest: Arc<Chest>,
     /// Signs what the site says of itself.
     pub site: Arc<SiteKey>,
+    /// Signs host keys of nodes.
+    pub ssh: Arc<SshAuthority>,
     eddsa: Signer,
     rs256: Signer,
     public: Vec<Jwk>,
@@ -57,6 +69,21 @@ pub enum VaultError {
     Key { path: PathBuf, why: String },
     #[error("a key could not be made: {0}")]
     Make(String),
+    #[error(
+        "{0} is sealed, and the key encryption key is not here; give it back: the systemd credential muster.kek, or the \
+         file kek beside it from a backup"
+    )]
+    NoKek(PathBuf),
+    /// Another key encryption key sealed it.
+    #[error(
+        "{place} is sealed under the key encryption key {wanted}, which is not here (here is {here}); give it back"
+    )]
+    Foreign { place: String, wanted: String, here: String },
+    /// Altered, or sealed for another place.
+    #[error("{0} cannot be opened: it is damaged, or was moved here from elsewhere")]
+    Damaged(String),
+    #[error("the key encryption key is the systemd credential {0}; its successor must come from there too")]
+    NoSuccessor(&'static str),
 }
 
 /// Path of the authority's certificate.
@@ -65,20 +92,40 @@ pub fn certificate_path(data_dir: &Path) -> PathBuf {
     data_dir.join(CERTIFICATE)
 }
 
+/// Where systemd puts the service's credentials.
+#[must_use]
+pub fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
 impl Vault {
     /// Reads the keys; makes those that are not there. The caller owns the data directory alone.
     ///
     /// # Errors
     /// A key cannot be read, written or used, or others can read it.
     pub fn open(data_dir: &Path, now: Timestamp) -> Result<Vault, VaultError> {
+        Vault::open_with(data_dir, credentials().as_deref(), now)
+    }
+
+    /// The same, with systemd's folder of credentials said.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_with(
+        data_dir: &Path,
+        credentials: Option<&Path>,
+        now: Timestamp,
+    ) -> Result<Vault, VaultError> {
         let folder = data_dir.join(FOLDER);
         file::private_folder(&folder)?;
-        let eddsa = Signer::open(&folder.join("token-ed25519.pem"), Algorithm::EdDsa)?;
-        let rs256 = Signer::open(&folder.join("token-rs256.pem"), Algorithm::Rs256)?;
+        let chest = Arc::new(Chest::open(&folder, credentials)?);
+        let eddsa = Signer::open(&chest, &folder, "token-ed25519", Algorithm::EdDsa)?;
+        let rs256 = Signer::open(&chest, &folder, "token-rs256", Algorithm::Rs256)?;
         let public = vec![eddsa.public().clone(), rs256.public().clone()];
-        let site = Arc::new(SiteKey::open(&folder.join("site-ed25519.pem"), &data_dir.join(SITE_KEY))?);
-        let authority = Authority::open(&folder.join("ca.pem"), &certificate_path(data_dir), now)?;
-        Ok(Vault { site, eddsa, rs256, public, authority })
+        let site = Arc::new(SiteKey::open(&chest, &folder, &data_dir.join(SITE_KEY))?);
+        let authority = Authority::open(&chest, &folder, &certificate_path(data_dir), now)?;
+        let ssh = Arc::new(SshAuthority::open(&chest, &folder)?);
+        Ok(Vault { chest, site, ssh, eddsa, rs256, public, authority })
     }
 
     /// The public keys of tokens, as they are published.
