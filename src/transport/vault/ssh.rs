@@ -41,7 +41,10 @@ pub struct HostFile {
 
 impl SshAuthority {
     /// Reads the key, or makes it.
-    pub(crate) fn open(chest: &Chest, folder: &Path) -> Result<SshAuthority, VaultError> {
+    ///
+    /// # Errors
+    /// A file cannot be read, written or used.
+    pub fn open(chest: &Chest, folder: &Path) -> Result<SshAuthority, VaultError> {
         let read = |pem: &str| SigningKey::from_pkcs8_pem(pem).map_err(|error| error.to_string());
         keyfile::open(chest, folder, "ssh-ca", read, make_ed25519).map(|key| SshAuthority { key })
     }
