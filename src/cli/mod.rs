@@ -21,6 +21,7 @@ mod profiles;
 mod progress;
 mod replay;
 mod screen;
+mod secret;
 mod serve;
 mod status;
 mod swarm;
@@ -122,6 +123,10 @@ enum Command {
     #[command(subcommand)]
     CloudInit(cloud_init::CloudInit),
     #[command(subcommand)]
+    Secret(secret::Secret),
+    #[command(subcommand)]
+    SshCa(secret::SshCa),
+    #[command(subcommand)]
     Network(observed::Network),
     #[command(subcommand)]
     Lease(observed::Lease),
@@ -187,6 +192,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Boot(command) => command.run(&client(&global)?, &global),
         Command::Image(command) => command.run(&client(&global)?, &global),
         Command::CloudInit(command) => command.run(&client(&global)?, &global),
+        Command::Secret(command) => command.run(&client(&global)?, &global),
+        Command::SshCa(command) => command.run(&client(&global)?),
         Command::Network(command) => command.run(&client(&global)?, &global),
         Command::Lease(command) => command.run(&client(&global)?, &global),
         Command::Discover(command) => command.run(&client(&global)?, &global),
