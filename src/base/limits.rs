@@ -388,6 +388,9 @@ pub const READER_SPAN: Millis = Millis::from_secs(120);
 /// A machine that unpacks while it reads is slow; what is slower than 2 kB/s is no machine that boots.
 pub const READER_BYTES_MIN: u64 = 256 << 10;
 
+/// Former keys of tokens that still count: eight rotations within the longest life of a token.
+pub const TOKEN_KEYS_FORMER_MAX: usize = 16;
+
 /// Octets of one secret: a keytab or a certificate with its chain has a tenth of it.
 pub const SECRET_BYTES_MAX: usize = 64 << 10;
 

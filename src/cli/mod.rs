@@ -14,6 +14,7 @@ mod groups;
 mod hint;
 mod image;
 mod inventory;
+mod key;
 mod manual;
 mod nodes;
 mod observed;
@@ -138,6 +139,8 @@ enum Command {
     Swarm(swarm::Swarm),
     #[command(subcommand)]
     Token(token::Token),
+    #[command(subcommand)]
+    Key(key::Key),
     Env(env::Env),
     Ca(env::Ca),
     Status(status::Status),
@@ -200,6 +203,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Events(command) => command.run(&client(&global)?, &global),
         Command::Status(command) => command.run(&client(&global)?, &global),
         Command::Token(command) => command.run(&client(&global)?, &global),
+        Command::Key(command) => command.run(&client(&global)?, &global),
         Command::Env(command) => command.run(&client(&global)?, &global),
         Command::Ca(command) => command.run(&client(&global)?),
     }

@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::api::auth::Caller;
 use crate::api::context::Context;
@@ -33,6 +35,14 @@ type Asker = Option<Extension<Caller>>;
 
 fn name_of(caller: Asker) -> String {
     caller.map_or_else(|| "root".to_owned(), |Extension(caller)| caller.subject)
+}
+
+/// Reads a body. What is wrong with a value is said without it; the reader's own words would repeat a number.
+fn body_of<T: DeserializeOwned + Serialize>(bytes: &Bytes) -> Result<T, Problem> {
+    query::body(bytes).map_err(|problem| match problem.problems.first() {
+        Some(first) if first.field == "value" => Problem::field("value", "must be base64 in quotes"),
+        _ => problem,
+    })
 }
 
 /// `GET /secrets?name=…`, by key.
@@ -87,7 +97,7 @@ pub(crate) async fn put(
     terms: Terms,
     bytes: Bytes,
 ) -> Result<Response, Problem> {
-    let NewSecretBody { min_level, what, rotate, value, generate: make } = query::body(&bytes)?;
+    let NewSecretBody { min_level, what, rotate, value, generate: make } = body_of(&bytes)?;
     let (by, what) = (name_of(caller), what.what()?);
     let min_level = read("min_level", &min_level)?;
     let rotate = match rotate.as_deref() {
@@ -141,7 +151,7 @@ pub(crate) async fn rotate(
     terms: Terms,
     bytes: Bytes,
 ) -> Result<Response, Problem> {
-    let NewVersionBody { value } = query::body(&bytes)?;
+    let NewVersionBody { value } = body_of(&bytes)?;
     let by = name_of(caller);
     let written = write(&context, &terms, |work| {
         let mut secret = Secret::clone(&*held(work, &path, &terms)?);

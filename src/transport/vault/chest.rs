@@ -18,7 +18,7 @@
 //! nowhere else.
 
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -76,6 +76,8 @@ pub struct Chest {
     folder: PathBuf,
     /// The first seals. A lock and not a task: it is written in a rotation only, and never held across an await.
     ring: RwLock<Vec<Kek>>,
+    /// Whose turn it is to replace files: two at a time would write into each other's.
+    turn: Mutex<()>,
 }
 
 impl Kek {
@@ -134,7 +136,12 @@ impl Chest {
             ring.push(made(&folder.join(FILE))?);
             tracing::info!("made the key encryption key");
         }
-        Ok(Chest { folder: folder.to_owned(), ring: RwLock::new(ring) })
+        Ok(Chest { folder: folder.to_owned(), ring: RwLock::new(ring), turn: Mutex::default() })
+    }
+
+    /// Held by whoever replaces files of keys.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ring(&self) -> RwLockReadGuard<'_, Vec<Kek>> {
@@ -259,6 +266,7 @@ impl Chest {
     /// # Errors
     /// A file cannot be opened or written.
     pub fn reseal_files(&self) -> Result<(), VaultError> {
+        let _turn = self.turn();
         for path in sealed_files(&self.folder)? {
             let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
             self.open_file(name)?;

@@ -12,10 +12,12 @@ mod secrets;
 mod signer;
 mod site;
 pub mod ssh;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::Jwk;
@@ -26,9 +28,9 @@ use crate::engine::token::{Algorithm, Claims};
 pub use authority::{Authority, Leaf};
 pub use chest::{Chest, Purpose};
 pub use secrets::make_value;
-use signer::Signer;
 pub use site::SiteKey;
 pub use ssh::SshAuthority;
+use tokens::TokenKeys;
 
 /// Folder of the private keys in the data directory.
 const FOLDER: &str = "keys";
@@ -47,10 +49,9 @@ pub struct Vault {
     pub site: Arc<SiteKey>,
     /// Signs host keys of nodes.
     pub ssh: Arc<SshAuthority>,
-    eddsa: Signer,
-    rs256: Signer,
-    public: Vec<Jwk>,
+    tokens: ArcSwap<TokenKeys>,
     pub authority: Authority,
+    folder: PathBuf,
 }
 
 /// Says why the keys cannot be used.
@@ -84,6 +85,8 @@ pub enum VaultError {
     Damaged(String),
     #[error("the key encryption key is the systemd credential {0}; its successor must come from there too")]
     NoSuccessor(&'static str),
+    #[error("{0} former keys still count; end them, or wait until their tokens have ended")]
+    TooMany(usize),
 }
 
 /// Path of the authority's certificate.
@@ -119,19 +122,17 @@ impl Vault {
         let folder = data_dir.join(FOLDER);
         file::private_folder(&folder)?;
         let chest = Arc::new(Chest::open(&folder, credentials)?);
-        let eddsa = Signer::open(&chest, &folder, "token-ed25519", Algorithm::EdDsa)?;
-        let rs256 = Signer::open(&chest, &folder, "token-rs256", Algorithm::Rs256)?;
-        let public = vec![eddsa.public().clone(), rs256.public().clone()];
+        let tokens = ArcSwap::from_pointee(TokenKeys::open(&chest, &folder, now)?);
         let site = Arc::new(SiteKey::open(&chest, &folder, &data_dir.join(SITE_KEY))?);
         let authority = Authority::open(&chest, &folder, &certificate_path(data_dir), now)?;
         let ssh = Arc::new(SshAuthority::open(&chest, &folder)?);
-        Ok(Vault { chest, site, ssh, eddsa, rs256, public, authority })
+        Ok(Vault { chest, site, ssh, tokens, authority, folder })
     }
 
-    /// The public keys of tokens, as they are published.
+    /// The public keys of tokens, as they are published: those that sign, then former ones.
     #[must_use]
-    pub fn public(&self) -> &[Jwk] {
-        &self.public
+    pub fn public(&self) -> Vec<Jwk> {
+        self.tokens.load().public().to_vec()
     }
 
     /// Signs a token.
@@ -139,10 +140,20 @@ impl Vault {
     /// # Errors
     /// The library refuses to sign.
     pub fn sign(&self, algorithm: Algorithm, claims: &Claims) -> Result<String, VaultError> {
-        match algorithm {
-            Algorithm::EdDsa => self.eddsa.sign(&claims.to_json()),
-            Algorithm::Rs256 => self.rs256.sign(&claims.to_json()),
-        }
+        self.tokens.load().sign(algorithm, claims)
+    }
+
+    /// Replaces the keys of tokens. Those that were given count until they end, or with `end` no longer. Whoever
+    /// verifies must look at `public` again.
+    ///
+    /// # Errors
+    /// A key cannot be made or written, or too many former ones still count.
+    pub fn rotate_tokens(&self, end: bool, now: Timestamp) -> Result<(), VaultError> {
+        let _turn = self.chest.turn();
+        let next = self.tokens.load().next(&self.chest, &self.folder, end, now)?;
+        self.tokens.store(Arc::new(next));
+        tracing::info!("the keys of tokens were replaced");
+        Ok(())
     }
 }
 
