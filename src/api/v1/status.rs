@@ -254,7 +254,7 @@ fn of_secrets(chest: &Chest, inventory: &Inventory) -> Vec<FindingBody> {
         findings.push(finding("secrets", Severity::Error, text, fix));
     }
     if chest.has_former() {
-        let text = "a former key encryption key is still in use";
+        let text = "a former key encryption key, or a copy of this one in a file, is still there";
         let fix = "muster key rotate kek, then remove the credential muster.kek.old if there is one";
         findings.push(finding("secrets", Severity::Warning, text, fix));
     }

@@ -158,16 +158,18 @@ impl Chest {
         }
     }
 
-    /// True if it comes from a file beside what it seals.
-    #[must_use]
-    pub fn is_in_file(&self) -> bool {
-        matches!(self.ring().first().map(|kek| &kek.source), Some(Source::File(_)))
-    }
-
-    /// True if a former key is still there: `muster key rotate kek` was not run, or was cut off.
+    /// True if a former key is still there, or a copy of this one in a file: `muster key rotate kek` was not run, or
+    /// was cut off.
     #[must_use]
     pub fn has_former(&self) -> bool {
-        self.ring().len() > 1
+        let ring = self.ring();
+        ring.len() > 1 || self.has_copy(&ring)
+    }
+
+    /// True if the key is a credential, and lies in a file too.
+    fn has_copy(&self, ring: &[Kek]) -> bool {
+        matches!(ring.first().map(|kek| &kek.source), Some(Source::Credential(_)))
+            && self.folder.join(FILE).exists()
     }
 
     /// Seals something for its place.
@@ -253,10 +255,12 @@ impl Chest {
     pub fn begin_rotation(&self) -> Result<(), VaultError> {
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         if ring.len() == 1 {
-            if let Some(Source::Credential(name)) = ring.first().map(|kek| &kek.source) {
-                return Err(VaultError::NoSuccessor(name));
+            match ring.first().map(|kek| &kek.source) {
+                // All that is left to do is to remove the copy.
+                Some(Source::Credential(_)) if self.has_copy(&ring) => {}
+                Some(Source::Credential(name)) => return Err(VaultError::NoSuccessor(name)),
+                Some(Source::File(_)) | None => ring.insert(0, made(&self.folder.join(FILE_NEXT))?),
             }
-            ring.insert(0, made(&self.folder.join(FILE_NEXT))?);
         }
         Ok(())
     }

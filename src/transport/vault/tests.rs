@@ -238,7 +238,7 @@ fn the_key_moves_into_a_credential_and_on_to_the_next_one() {
     let (folder, credentials) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let open = || Vault::open_with(folder.path(), Some(credentials.path()), NOW).unwrap();
     let first = open();
-    assert!(first.chest.is_in_file() && !first.chest.has_former());
+    assert!(first.chest.source().starts_with("file ") && !first.chest.has_former());
     let munge = secret(&first.chest, key("munge", Scope::Site), b"value");
     fs::write(credentials.path().join("muster.kek"), [1; 32]).unwrap();
     let second = open();
@@ -252,6 +252,13 @@ fn the_key_moves_into_a_credential_and_on_to_the_next_one() {
     assert!(!folder.path().join("keys/kek").exists() && !second.chest.has_former());
     assert!(second.open_secret(&munge, 1).is_err(), "the caller had to seal it anew before the end");
     assert!(matches!(second.chest.begin_rotation(), Err(VaultError::NoSuccessor("muster.kek"))));
+    // A copy in a file is found, and goes the same way.
+    write_private(&folder.path().join("keys/kek"), &"\u{1}".repeat(32));
+    let copied = open();
+    assert!(copied.chest.has_former());
+    copied.chest.begin_rotation().unwrap();
+    copied.chest.end_rotation().unwrap();
+    assert!(!copied.chest.has_former() && open().public() == first.public());
     fs::rename(credentials.path().join("muster.kek"), credentials.path().join("muster.kek.old")).unwrap();
     fs::write(credentials.path().join("muster.kek"), [2; 100]).unwrap();
     let third = open();
