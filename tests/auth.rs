@@ -82,7 +82,7 @@ impl Guarded {
         let folder = tempfile::tempdir().unwrap();
         let vault = Arc::new(Vault::open(folder.path(), now()).unwrap());
         let context = head.context.clone();
-        let door = Door::new(context.clone(), Arc::clone(&vault), Trust::own(vault.public()), policy);
+        let door = Door::new(context.clone(), Arc::clone(&vault), Trust::own(&vault.public()), policy);
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
         let site_key = Arc::clone(&vault.site);
         let bare = routes::router(&Parts { context, loaders, images: None, site_key }).merge(more);
@@ -464,6 +464,37 @@ async fn others_can_check_our_tokens_with_the_published_keys() {
     assert_eq!(discovery["issuer"], "https://demo.example:8443");
     let root = guarded.net("", Method::GET, "/ca.crt", "").await;
     assert_eq!(root.text, guarded.vault.authority.pem());
+}
+
+#[tokio::test]
+async fn tokens_outlive_a_rotation_of_their_keys_unless_it_ends_them() {
+    let guarded = Guarded::start();
+    let rotate = async |body: Value| guarded.local(Method::POST, "/api/v1/keys/token/rotate", body).await;
+    let issue = async || guarded.issue("viewer").await["token"].as_str().unwrap().to_owned();
+    let kid = |token: &str| jsonwebtoken::decode_header(token).unwrap().kid.unwrap();
+    let first = issue().await;
+    assert_eq!(rotate(Value::Null).await.status.as_u16(), 200);
+    let second = issue().await;
+    assert_ne!(kid(&first), kid(&second));
+    assert_eq!((guarded.nodes(&first).await, guarded.nodes(&second).await), (200, 200));
+    let set: JwkSet = serde_json::from_str(&guarded.net("", Method::GET, "/keys", "").await.text).unwrap();
+    assert!(set.keys.len() == 4 && set.find(&kid(&first)).is_some() && set.find(&kid(&second)).is_some());
+    // A restart knows former keys too, and forgets those whose last token has ended.
+    let again = |at| Trust::own(&Vault::open(guarded._folder.path(), at).unwrap().public());
+    assert!(again(now()).verify(&first, now()).is_ok());
+    let later = now() + Millis::from_secs(366 * 86_400);
+    assert_eq!(Vault::open(guarded._folder.path(), later).unwrap().public().len(), 2);
+    assert_eq!(rotate(json!({"end": true})).await.status.as_u16(), 200);
+    let third = issue().await;
+    assert_eq!((guarded.nodes(&first).await, guarded.nodes(&second).await), (401, 401));
+    assert_eq!(guarded.nodes(&third).await, 200);
+    assert!(again(now()).verify(&third, now()).is_ok() && again(now()).verify(&second, now()).is_err());
+    let low = guarded.net(&guarded.of(Role::Operator), Method::POST, "/api/v1/keys/token/rotate", "").await;
+    assert_eq!(low.status.as_u16(), 403);
+    for (path, status) in [("/api/v1/keys/site/rotate", 404), ("/api/v1/keys/kek/rotate", 422)] {
+        let answer = guarded.local(Method::POST, path, json!({"end": true})).await;
+        assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.text);
+    }
 }
 
 #[tokio::test]

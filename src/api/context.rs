@@ -18,6 +18,7 @@ use crate::transport::blobs::Blobs;
 use crate::transport::dhcp::Handle;
 use crate::transport::http::Streams;
 use crate::transport::journal::Journal;
+use crate::transport::vault::{Chest, SshAuthority};
 
 /// How often a change is planned again because another head was faster. Changes of this head take turns.
 const TRIES_MAX: usize = 16;
@@ -45,6 +46,10 @@ pub struct Context {
     pub blobs: Blobs,
     /// Files on their way to machines.
     pub streams: Streams,
+    /// Seals and opens secrets.
+    pub chest: Arc<Chest>,
+    /// Signs nodes' SSH host keys.
+    pub ssh: Arc<SshAuthority>,
 }
 
 /// What nodes said when they were done, shared by all clones. Behind a lock and not a task with messages: a

@@ -10,4 +10,5 @@ pub mod images;
 pub mod openapi;
 pub mod openchami;
 pub mod problem;
+pub mod secrets;
 pub mod v1;

@@ -246,6 +246,11 @@ fn schemas() -> Value {
         add::<types::ImageDiffBody>,
         add::<types::GarbageBody>,
         add::<v1::traffic::TrafficBody>,
+        add::<types::SecretBody>,
+        add::<types::NewSecretBody>,
+        add::<types::NewVersionBody>,
+        add::<types::SecretVersionBody>,
+        add::<types::RevealedBody>,
         add::<Problem>,
     ] {
         add(&mut generator);

@@ -161,6 +161,8 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         blobs,
         images: ImageUse::default(),
         streams,
+        chest: Arc::clone(&vault.chest),
+        ssh: Arc::clone(&vault.ssh),
     };
     let webhooks = Webhooks::start(Manners::default(), tasks);
     smd::notify::start(&context, webhooks, tasks);

@@ -20,7 +20,7 @@ const JWKS_BYTES_MAX: u64 = 1 << 20;
 /// # Errors
 /// The file of `auth.jwks` cannot be read or used.
 pub fn open(config: &Config, context: &Context, vault: &Arc<Vault>) -> anyhow::Result<Door> {
-    let mut trust = Trust::own(vault.public());
+    let mut trust = Trust::own(&vault.public());
     if let Some(path) = &config.tokens.jwks {
         add(&mut trust, path, config.tokens.jwks_role)
             .with_context(|| format!("auth.jwks {}", path.display()))?;

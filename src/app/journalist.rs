@@ -82,6 +82,13 @@ fn compare(old: &Snapshot, new: &Snapshot, now: Timestamp) -> Vec<Entry> {
     tell("group", differences(&before.groups, &after.groups, |name, _| name.to_string()));
     tell("profile", differences(&before.profiles, &after.profiles, |name, _| name.to_string()));
     tell(
+        "secret",
+        differences(&before.secrets, &after.secrets, |key, _| {
+            // One that went with its node is called by the node's last name.
+            if after.secrets.contains_key(key) { key.shown(after) } else { key.shown(before) }
+        }),
+    );
+    tell(
         "assignment",
         differences(&before.assignments, &after.assignments, |_, assignment| match assignment.selector {
             crate::model::Selector::Node(id) => {

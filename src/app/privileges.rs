@@ -39,6 +39,16 @@ pub fn restrict(configures_links: bool) -> Result<CapsHashSet, PrivilegeError> {
     Ok(kept)
 }
 
+/// Keeps the memory of this process, which holds keys, from debuggers of its own user and out of core dumps.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn close_memory() -> nix::Result<()> {
+    use nix::sys::resource::{Resource, setrlimit};
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    nix::sys::prctl::set_dumpable(false)
+}
+
 fn fail(set: &'static str) -> impl Fn(caps::errors::CapsError) -> PrivilegeError {
     move |source| PrivilegeError { set, source }
 }

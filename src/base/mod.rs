@@ -4,6 +4,7 @@ pub mod cidr;
 pub mod counter;
 pub mod digest;
 pub mod hostlist;
+pub mod level;
 pub mod limits;
 pub mod mac;
 pub mod name;
@@ -16,8 +17,9 @@ pub mod xname;
 
 pub use cidr::Cidr;
 pub use digest::Digest;
+pub use level::Level;
 pub use mac::Mac;
-pub use name::{BmcName, GroupName, ImageName, ImageTag, NetworkName, NodeName, ProfileName};
+pub use name::{BmcName, GroupName, ImageName, ImageTag, NetworkName, NodeName, ProfileName, SecretName};
 pub use net::{Ipv4Net, Ipv4Range};
 pub use nodeset::NodeSet;
 pub use shared::SharedMap;

@@ -55,6 +55,12 @@ fn check_image(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// A label that stands in URLs and before an `@` that says whose secret it is.
+fn check_secret(text: &str) -> Result<(), &'static str> {
+    check_token(text)?;
+    if text.contains(':') { Err("it must not contain a colon") } else { Ok(()) }
+}
+
 /// Words that stand in paths where an image's name could.
 const IMAGE_WORDS: [&str; 5] = ["sha256", "traffic", "diff", "gc", "verify"];
 
@@ -119,6 +125,8 @@ names! {
     ImageName, "image", check_image;
     /// The name of an image's version.
     ImageTag, "tag", check_image;
+    /// A secret's name.
+    SecretName, "secret", check_secret;
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@ use serde_json::Value;
 use crate::cli::client::Client;
 
 /// What the daemon says of a name that is not there, and where names of its kind are listed.
-const KINDS: [(&str, &str); 5] = [
+const KINDS: [(&str, &str); 6] = [
     ("no node is called \"", "/nodes"),
     ("no group is called \"", "/groups"),
     ("no profile is called \"", "/profiles"),
     ("no BMC is called \"", "/bmcs"),
+    ("no secret is called \"", "/secrets"),
     ("no network is called \"", "/networks"),
 ];
 

@@ -14,6 +14,7 @@ mod groups;
 mod hint;
 mod image;
 mod inventory;
+mod key;
 mod manual;
 mod nodes;
 mod observed;
@@ -21,6 +22,7 @@ mod profiles;
 mod progress;
 mod replay;
 mod screen;
+mod secret;
 mod serve;
 mod status;
 mod swarm;
@@ -122,6 +124,10 @@ enum Command {
     #[command(subcommand)]
     CloudInit(cloud_init::CloudInit),
     #[command(subcommand)]
+    Secret(secret::Secret),
+    #[command(subcommand)]
+    SshCa(secret::SshCa),
+    #[command(subcommand)]
     Network(observed::Network),
     #[command(subcommand)]
     Lease(observed::Lease),
@@ -133,6 +139,8 @@ enum Command {
     Swarm(swarm::Swarm),
     #[command(subcommand)]
     Token(token::Token),
+    #[command(subcommand)]
+    Key(key::Key),
     Env(env::Env),
     Ca(env::Ca),
     Status(status::Status),
@@ -187,12 +195,15 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Boot(command) => command.run(&client(&global)?, &global),
         Command::Image(command) => command.run(&client(&global)?, &global),
         Command::CloudInit(command) => command.run(&client(&global)?, &global),
+        Command::Secret(command) => command.run(&client(&global)?, &global),
+        Command::SshCa(command) => command.run(&client(&global)?),
         Command::Network(command) => command.run(&client(&global)?, &global),
         Command::Lease(command) => command.run(&client(&global)?, &global),
         Command::Discover(command) => command.run(&client(&global)?, &global),
         Command::Events(command) => command.run(&client(&global)?, &global),
         Command::Status(command) => command.run(&client(&global)?, &global),
         Command::Token(command) => command.run(&client(&global)?, &global),
+        Command::Key(command) => command.run(&client(&global)?, &global),
         Command::Env(command) => command.run(&client(&global)?, &global),
         Command::Ca(command) => command.run(&client(&global)?),
     }

@@ -100,6 +100,9 @@ fn text(screen: Screen, status: &Value) -> String {
         number("leases"),
         number("sightings"),
     ));
+    if let Some(source) = status["sealed_by"].as_str() {
+        text.push_str(&format!("{} secrets, sealed by the {source}\n", number("secrets")));
+    }
     let networks: Vec<NetworkBody> = serde_json::from_value(status["networks"].clone()).unwrap_or_default();
     text.push_str(&observed::networks_text(&networks));
     text.push_str(&listeners(&status["listeners"]));

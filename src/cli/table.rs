@@ -22,8 +22,13 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 
 /// Writes to standard output. False: nobody reads any more.
 pub(crate) fn write(text: &str) -> anyhow::Result<bool> {
+    octets(text.as_bytes())
+}
+
+/// Writes what may be no text.
+pub(crate) fn octets(octets: &[u8]) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(octets).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error.into()),
         Ok(()) => Ok(true),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::base::{BmcName, GroupName, ProfileName};
 use crate::model::profile::AssignmentKey;
 use crate::model::{
-    Assignment, Bmc, Document, DocumentKey, Group, Image, ImageKey, Node, NodeId, Profile, Tag, TagKey,
+    Assignment, Bmc, Document, DocumentKey, Group, Image, ImageKey, Node, NodeId, Profile, Secret, SecretKey,
+    Tag, TagKey,
 };
 
 /// The version of declared state. Rises by one with each committed change set.
@@ -38,6 +39,8 @@ pub enum Change {
     RemoveImage(ImageKey),
     PutTag(Arc<Tag>),
     RemoveTag(TagKey),
+    PutSecret(Arc<Secret>),
+    RemoveSecret(SecretKey),
 }
 
 /// Changes that take effect together, planned against one revision.

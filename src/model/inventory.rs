@@ -8,9 +8,10 @@ use std::sync::Arc;
 use crate::base::{BmcName, Digest, GroupName, ImageName, ProfileName, SharedMap};
 use crate::model::document::NODE_INSTANCE_SHELF;
 use crate::model::profile::{AssignmentKey, Boot};
+use crate::model::secret::Scope;
 use crate::model::{
     Assignment, Bmc, BootTarget, Change, Document, DocumentKey, Group, Image, ImageKey, ImageRef, Node,
-    NodeId, Profile, Selector, Tag, TagKey,
+    NodeId, Profile, Secret, SecretKey, Selector, Tag, TagKey,
 };
 
 /// Declared state. Cloning is cheap (copies share what they have in common), so that a change can be
@@ -26,6 +27,7 @@ pub struct Inventory {
     pub documents: SharedMap<DocumentKey, Arc<Document>>,
     pub images: SharedMap<ImageKey, Arc<Image>>,
     pub tags: SharedMap<TagKey, Arc<Tag>>,
+    pub secrets: SharedMap<SecretKey, Arc<Secret>>,
     /// The number that the next node gets. Never falls.
     pub next_node: u64,
 }
@@ -66,6 +68,7 @@ impl Inventory {
                     self.assignments.remove(&AssignmentKey { selector: Selector::Node(*id), lasting });
                 }
                 self.documents.remove(&DocumentKey::new(NODE_INSTANCE_SHELF, &id.0.to_string()));
+                self.remove_secrets(&Scope::Node(*id));
             }
             Change::PutBmc(bmc) => {
                 self.bmcs.insert(bmc.name.clone(), Arc::clone(bmc));
@@ -107,17 +110,38 @@ impl Inventory {
             Change::RemoveTag(key) => {
                 self.tags.remove(key);
             }
+            Change::PutSecret(secret) => {
+                self.secrets.insert(secret.key.clone(), Arc::clone(secret));
+            }
+            Change::RemoveSecret(key) => {
+                self.secrets.remove(key);
+            }
         }
     }
 
     fn remove_group(&mut self, name: &GroupName) {
         self.groups.remove(name);
         self.assignments.retain(|key, _| key.selector != Selector::Group(name.clone()));
+        self.remove_secrets(&Scope::Group(name.clone()));
         let members: Vec<_> = self.members(name).cloned().collect();
         for mut node in members {
             Arc::make_mut(&mut node).groups.remove(name);
             self.nodes.insert(node.id, node);
         }
+    }
+
+    fn remove_secrets(&mut self, scope: &Scope) {
+        let gone: Vec<SecretKey> = self.secrets_of(scope).map(|secret| secret.key.clone()).collect();
+        gone.iter().for_each(|key| drop(self.secrets.remove(key)));
+    }
+
+    /// The secrets of one scope, by their names.
+    pub fn secrets_of<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = &'a Arc<Secret>> {
+        let from = SecretKey::first(scope.clone());
+        self.secrets
+            .range_from(Bound::Included(&from))
+            .take_while(move |(key, _)| key.scope == *scope)
+            .map(|(_, secret)| secret)
     }
 
     /// The documents of one shelf, by their ids.

@@ -1,6 +1,7 @@
 //! Checks that declared state makes sense as a whole. All problems at once, each with its subject and field.
 
 mod images;
+mod secrets;
 
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
@@ -32,6 +33,7 @@ pub enum Subject {
     Assignment(String),
     Profile(String),
     Tag(String),
+    Secret(String),
 }
 
 impl fmt::Display for Subject {
@@ -42,6 +44,7 @@ impl fmt::Display for Subject {
             Subject::Assignment(key) => write!(f, "assignment for {key}"),
             Subject::Profile(name) => write!(f, "profile {name}"),
             Subject::Tag(key) => write!(f, "tag {key}"),
+            Subject::Secret(key) => write!(f, "secret {key}"),
         }
     }
 }
@@ -66,6 +69,7 @@ pub fn validate(inventory: &Inventory, site: &Site) -> Vec<Problem> {
         check.assignment(&assignment.selector, &assignment.boot, inventory);
     }
     check.problems.extend(images::images(inventory));
+    check.problems.extend(inventory.secrets.values().flat_map(|one| secrets::secret(inventory, one)));
     check.problems
 }
 
@@ -130,6 +134,7 @@ pub fn caused(before: &Snapshot, next: &Inventory) -> Vec<Problem> {
     let mut told = BTreeSet::new();
     let mut problems = after.problems;
     problems.extend(images::caused(now, next));
+    problems.extend(secrets::caused(now, next));
     problems.retain(|problem| !known.contains(problem) && told.insert(problem.clone()));
     problems
 }

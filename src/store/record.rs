@@ -5,11 +5,12 @@
 mod declared;
 mod images;
 mod observed;
+mod secrets;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::model::{Assignment, Bmc, Document, Group, Image, Lease, Node, Profile, Sighting, Tag};
+use crate::model::{Assignment, Bmc, Document, Group, Image, Lease, Node, Profile, Secret, Sighting, Tag};
 use crate::store::StoreError;
 
 /// The version that is written, and the newest that is read.
@@ -78,6 +79,7 @@ records! {
     Document => declared::DocumentForm, "document";
     Image => images::ImageForm, "image";
     Tag => images::TagForm, "tag";
+    Secret => secrets::SecretForm, "secret";
     Lease => observed::LeaseForm, "lease";
     Sighting => observed::SightingForm, "sighting";
 }

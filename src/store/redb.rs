@@ -15,7 +15,7 @@ use ::redb::{
 use crate::base::SharedMap;
 use crate::base::shared::Difference;
 use crate::model::profile::AssignmentKey;
-use crate::model::{Assignment, DocumentKey, Inventory, Node, NodeId, Revision};
+use crate::model::{Assignment, DocumentKey, Inventory, Node, NodeId, Revision, Secret, SecretKey};
 use crate::store::record::Record;
 use crate::store::{Backend, Batch, Loaded, Observation, StoreError, io_error};
 
@@ -30,6 +30,7 @@ const ASSIGNMENTS: Named = TableDefinition::new("assignments");
 const DOCUMENTS: Named = TableDefinition::new("documents");
 const IMAGES: Named = TableDefinition::new("images");
 const TAGS: Named = TableDefinition::new("tags");
+const SECRETS: Named = TableDefinition::new("secrets");
 const LEASES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("leases");
 const SIGHTINGS: Named = TableDefinition::new("sightings");
 
@@ -119,6 +120,7 @@ impl RedbBackend {
             named_map(named(DOCUMENTS)?, |document: &crate::model::Document| document.key.clone())?;
         loaded.inventory.images = named_map(named(IMAGES)?, crate::model::Image::key)?;
         loaded.inventory.tags = named_map(named(TAGS)?, |tag: &crate::model::Tag| tag.key.clone())?;
+        loaded.inventory.secrets = named_map(named(SECRETS)?, |secret: &Secret| secret.key.clone())?;
         loaded.sightings =
             named(SIGHTINGS)?.iter().map(|row| Record::parse(row)).collect::<Result<_, _>>()?;
         Ok(loaded)
@@ -147,6 +149,7 @@ impl RedbBackend {
             write_named(&transaction, DOCUMENTS, &self.inventory.documents, &next.documents, shelf_key)?;
             write_named(&transaction, IMAGES, &self.inventory.images, &next.images, ToString::to_string)?;
             write_named(&transaction, TAGS, &self.inventory.tags, &next.tags, ToString::to_string)?;
+            write_named(&transaction, SECRETS, &self.inventory.secrets, &next.secrets, SecretKey::row)?;
             let mut meta = transaction.open_table(META)?;
             meta.insert("revision", revision.0)?;
             meta.insert("next_node", next.next_node)?;
@@ -213,7 +216,7 @@ fn open(path: &Path) -> Result<Database, StoreError> {
 }
 
 fn make_tables(transaction: &WriteTransaction) -> Result<(), ::redb::Error> {
-    for table in [BMCS, GROUPS, PROFILES, ASSIGNMENTS, DOCUMENTS, IMAGES, TAGS, SIGHTINGS] {
+    for table in [BMCS, GROUPS, PROFILES, ASSIGNMENTS, DOCUMENTS, IMAGES, TAGS, SECRETS, SIGHTINGS] {
         transaction.open_table(table)?;
     }
     transaction.open_table(NODES)?;

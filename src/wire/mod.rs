@@ -11,6 +11,7 @@ pub mod ipxe;
 pub mod nbd;
 pub mod pcap;
 pub mod range;
+pub mod ssh;
 pub mod tftp;
 
 /// Says why bytes are no message. A malformed message is dropped and counted, never answered.

@@ -28,7 +28,7 @@ use muster::transport::http::{Peer, StreamSettings, Streams};
 use muster::transport::journal::Journal;
 use muster::transport::loaders::Loaders;
 use muster::transport::tasks::Tasks;
-use muster::transport::vault::SiteKey;
+use muster::transport::vault::{Chest, SiteKey, SshAuthority};
 
 pub const SITE: &str = "[[network]]\nname = \"boot\"\ninterface = \"eth1\"\naddress = \"192.0.2.254/24\"\n\
                     range = [\"192.0.2.200-192.0.2.203\"]\n";
@@ -41,6 +41,7 @@ pub struct Head {
     prefix: &'static str,
     pub context: Context,
     _tasks: Tasks,
+    _keys: tempfile::TempDir,
     /// Where the blobs lie.
     pub folder: Arc<tempfile::TempDir>,
 }
@@ -119,6 +120,9 @@ impl Head {
         journalist::start(Arc::clone(&snapshot), published.clone(), journal.clone(), &tasks);
         let blobs = Blobs::open(folder.path(), settings()).unwrap();
         let (turn, about, calls) = (Turn::default(), Arc::default(), PhoneHomes::default());
+        // Apart from the blobs.
+        let keys = tempfile::tempdir().unwrap();
+        let chest = Arc::new(Chest::open(keys.path(), None).unwrap());
         let context = Context {
             snapshot,
             published,
@@ -132,14 +136,14 @@ impl Head {
             images: ImageUse::default(),
             streams: Streams::new(&StreamSettings::default(), Arc::new(|_| ())),
             blobs,
+            chest: Arc::clone(&chest),
+            ssh: Arc::new(SshAuthority::open(&chest, keys.path()).unwrap()),
         };
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
-        // Apart from the blobs, and only until it is read.
-        let keys = tempfile::tempdir().unwrap();
-        let (key, public) = (keys.path().join("site.pem"), keys.path().join("site.pub"));
-        let site_key = Arc::new(SiteKey::open(&key, &public).unwrap());
+        let site_key = SiteKey::open(&chest, keys.path(), &keys.path().join("site.pub")).unwrap();
+        let site_key = Arc::new(site_key);
         let router = routes::router(&Parts { context: context.clone(), loaders, images: None, site_key });
-        Head { router, prefix: "", context, _tasks: tasks, folder }
+        Head { router, prefix: "", context, _tasks: tasks, folder, _keys: keys }
     }
 
     /// Asks as somebody at this address, who reached the head at 192.0.2.254:8081.

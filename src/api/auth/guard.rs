@@ -69,7 +69,7 @@ impl Door {
 
     fn admit(&self, headers: &HeaderMap, needs: Role) -> Result<Caller, Denied> {
         let token = bearer(headers).ok_or(Denied::NoToken)?;
-        let verified = self.0.trust.verify(token, now()).map_err(Denied::Token)?;
+        let verified = self.0.trust.load().verify(token, now()).map_err(Denied::Token)?;
         let inventory = &self.0.context.snapshot.load().inventory;
         let role = records::standing(inventory, &verified).ok_or(Denied::Token(Refusal::Revoked))?;
         if role < needs {

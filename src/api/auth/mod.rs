@@ -6,6 +6,7 @@
 mod endpoints;
 pub mod forwarded;
 mod guard;
+pub mod keys;
 pub mod records;
 pub mod table;
 mod tokens;
@@ -13,10 +14,11 @@ pub mod types;
 
 use std::sync::{Arc, Mutex};
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
-use axum::routing::{any, delete, get};
+use axum::routing::{any, delete, get, post};
 
 use crate::api::context::Context;
 use crate::api::problem::{Problem, in_our_form};
@@ -58,7 +60,8 @@ pub struct Door(Arc<Inner>);
 struct Inner {
     context: Context,
     vault: Arc<Vault>,
-    trust: Trust,
+    /// Swapped when keys of tokens are replaced.
+    trust: ArcSwap<Trust>,
     policy: Policy,
     // A mutex, because a count of wrong secrets needs no task; never held across an await.
     throttle: Mutex<Throttle>,
@@ -77,6 +80,7 @@ impl Door {
     /// `foreign`: other issuers' keys besides our own.
     #[must_use]
     pub fn new(context: Context, vault: Arc<Vault>, trust: Trust, policy: Policy) -> Door {
+        let trust = ArcSwap::from_pointee(trust);
         Door(Arc::new(Inner { context, vault, trust, policy, throttle: Mutex::default() }))
     }
 
@@ -89,6 +93,7 @@ impl Door {
         let own = Router::new()
             .route("/tokens", get(tokens::list).post(tokens::issue))
             .route("/tokens/{id}", delete(tokens::revoke))
+            .route("/keys/{key}/rotate", post(keys::rotate))
             .route("/token-clients", get(tokens::clients).post(tokens::add_client))
             .route("/token-clients/{id}", delete(tokens::remove_client))
             .method_not_allowed_fallback(tokens::wrong_method)

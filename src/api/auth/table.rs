@@ -1,7 +1,7 @@
 //! What each method and path needs: one table, read from the top, and closed where it is silent.
 //!
 //! Booting machines have no token; what they fetch is open. Of the replaced services' paths those are open
-//! that were open there. Other reads need a viewer, writes an operator, and tokens an administrator.
+//! that were open there. Other reads need a viewer, writes an operator, tokens and values of secrets an administrator.
 
 use axum::http::Method;
 
@@ -57,6 +57,9 @@ pub const RULES: &[Rule] = &[
     // Our own API.
     any("/api/v1/tokens/**", ADMIN),
     any("/api/v1/token-clients/**", ADMIN),
+    any("/api/v1/keys/**", ADMIN),
+    read("/api/v1/secrets/**", VIEWER),
+    any("/api/v1/secrets/**", ADMIN),
     read("/api/v1/openapi.json", OPEN),
     read("/api/v1/**", VIEWER),
     any("/api/v1/**", OPERATOR),
@@ -290,11 +293,14 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_for_administrators() {
+    fn tokens_and_values_of_secrets_are_for_administrators() {
         check(&[
             (Method::GET, "/api/v1/tokens", ADMIN),
             (Method::POST, "/api/v1/tokens", ADMIN),
             (Method::DELETE, "/api/v1/token-clients/a", ADMIN),
+            (Method::GET, "/api/v1/secrets/munge", VIEWER),
+            (Method::PUT, "/api/v1/secrets/munge", ADMIN),
+            (Method::POST, "/api/v1/secrets/munge/reveal", ADMIN),
             (Method::GET, "/api/v1/nodes", VIEWER),
             (Method::PATCH, "/api/v1/nodes", OPERATOR),
         ]);

@@ -29,6 +29,8 @@ const NEWEST: (&str, &str) = ("newest", "How many of the newest versions of each
 /// What lists of one kind take.
 const PAGE: &[(&str, &str)] = &[AFTER, LIMIT];
 const OF_IMAGE: &[(&str, &str)] = &[("name", "Only of this image"), AFTER, LIMIT];
+const OF_SECRET: &[(&str, &str)] = &[("name", "Only of this name"), AFTER, LIMIT];
+const REVEAL: &[(&str, &str)] = &[("version", "Not the newest value but this one")];
 const ON_NETWORK: &[(&str, &str)] = &[NETWORK, AFTER, LIMIT];
 const OF_NODES: &[(&str, &str)] = &[
     SET,
@@ -213,7 +215,7 @@ pub const OPERATIONS: &[Operation] = &[
         "What happens: a stream of server-sent events, or with `follow=0` a list",
         &[
             ("follow", "0: a list of what the head remembers"),
-            ("kind", "Only this kind: boot, inventory, lease, sighting; may be given several times"),
+            ("kind", "Only this kind: boot, inventory, lease, secret, sighting; may be given several times"),
             ("node", "Only what is about this node"),
             ("after", "Behind the event with this id"),
             ("limit", "At most so many in a list"),
@@ -277,6 +279,28 @@ pub const OPERATIONS: &[Operation] = &[
         None,
         Some("ImageTag"),
     ),
+    op("get", "/secrets", "List secrets, without values", OF_SECRET, None, Some("[Secret]")),
+    op("get", "/secrets/{secret}", "Show a secret, without its value", &[], None, Some("Secret")),
+    op(
+        "put",
+        "/secrets/{secret}",
+        "Make a secret or replace it",
+        &[DRY_RUN],
+        Some("NewSecret"),
+        Some("Secret"),
+    ),
+    op("delete", "/secrets/{secret}", "Remove a secret with all its versions", &[DRY_RUN], None, None),
+    op("get", "/secrets/{secret}/versions", "Who changed it when", &[], None, Some("[SecretVersion]")),
+    op(
+        "post",
+        "/secrets/{secret}/versions",
+        "Give it a new value, or have one made",
+        &[DRY_RUN],
+        Some("NewVersion"),
+        Some("Secret"),
+    ),
+    op("post", "/secrets/{secret}/reveal", "Show its value", REVEAL, None, Some("Revealed")),
+    op("get", "/ssh-ca", "Public key of the authority that signs host keys", &[], None, Some("text")),
     op("get", "/openapi.json", "This document", &[], None, Some("any")),
 ];
 

@@ -13,6 +13,7 @@ use crate::store::{Store, memory};
 use crate::transport::blobs::{Blobs, Settings};
 use crate::transport::dhcp::Handle;
 use crate::transport::journal::Journal;
+use crate::transport::vault::{Chest, SshAuthority};
 
 /// `UPDATE_GOLDEN=1` writes it anew; the difference is then read by people.
 #[test]
@@ -33,6 +34,8 @@ async fn every_operation_is_routed_and_every_schema_exists() {
     let (_, published) = tokio::sync::watch::channel(Revision(0));
     let journal = Journal::new(Timestamp(0));
     let folder = tempfile::tempdir().unwrap();
+    let keys = tempfile::tempdir().unwrap();
+    let chest = Arc::new(Chest::open(keys.path(), None).unwrap());
     let context = Context {
         snapshot: Arc::new(SnapshotCell::default()),
         published,
@@ -46,6 +49,8 @@ async fn every_operation_is_routed_and_every_schema_exists() {
         images: crate::api::images::ImageUse::default(),
         streams: crate::transport::http::Streams::new(&Default::default(), Arc::new(|_| ())),
         blobs: Blobs::open(folder.path(), Settings::default()).unwrap(),
+        ssh: Arc::new(SshAuthority::open(&chest, keys.path()).unwrap()),
+        chest,
     };
     let router = router(context);
     for operation in OPERATIONS {
@@ -56,6 +61,7 @@ async fn every_operation_is_routed_and_every_schema_exists() {
             .replace("{address}", "192.0.2.1")
             .replace("{digest}", "a")
             .replace("{id}", "a")
+            .replace("{secret}", "a")
             .replace("{mac}", "00:00:5e:00:53:01");
         let request = Request::builder().method(method).uri(&path).body(Body::from("{")).unwrap();
         if operation.path == "/events" {

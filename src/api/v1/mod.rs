@@ -20,6 +20,7 @@ pub mod observed;
 mod page;
 mod profiles;
 pub(crate) mod query;
+pub mod secrets;
 pub mod status;
 mod terms;
 pub mod traffic;
@@ -90,6 +91,11 @@ pub fn router(context: Context) -> Router {
         .route("/image-tags", get(image_tags::list))
         .route("/image-tags/{tag}", get(image_tags::show).put(image_tags::put).delete(image_tags::remove))
         .route("/image-tags/{tag}/rollback", post(image_tags::rollback))
+        .route("/secrets", get(secrets::list))
+        .route("/secrets/{secret}", get(secrets::show).put(secrets::put).delete(secrets::remove))
+        .route("/secrets/{secret}/versions", get(secrets::history).post(secrets::rotate))
+        .route("/secrets/{secret}/reveal", post(secrets::reveal))
+        .route("/ssh-ca", get(secrets::ssh_authority))
         .route("/boot", get(boot::show).put(boot::set).delete(boot::clear))
         .route("/networks", get(observed::networks))
         .route("/networks/{name}", get(observed::network))

@@ -9,11 +9,12 @@ use crate::api::context::Context;
 use crate::api::v1::observed::{NetworkBody, leases_of, network_body};
 use crate::base::Timestamp;
 use crate::model::validate::validate;
-use crate::model::{DhcpMode, Snapshot};
+use crate::model::{DhcpMode, Inventory, Snapshot};
 use crate::transport::blobs::{Usage, blocking};
 use crate::transport::clock::now;
 use crate::transport::dhcp::handle::Rogue;
 use crate::transport::link::neighbours_max;
+use crate::transport::vault::Chest;
 
 /// Problems of the inventory that are findings of their own; the rest is counted in one.
 const INVENTORY_FINDINGS_MAX: usize = 20;
@@ -80,6 +81,10 @@ pub struct StatusBody {
     /// Machines that ask but were never declared.
     pub sightings: usize,
     pub loaders: usize,
+    /// Secrets that people declared.
+    pub secrets: usize,
+    /// Where the key comes from that seals secrets and private keys.
+    pub sealed_by: String,
     pub networks: Vec<NetworkBody>,
     pub listeners: Vec<ListenerBody>,
     /// The worst first; none: all is well.
@@ -100,6 +105,7 @@ pub(crate) async fn status(State(context): State<Context>) -> Json<StatusBody> {
     findings.extend(of_clock(now));
     findings.extend(of_store(&context));
     findings.extend(of_loaders(&context, &snapshot));
+    findings.extend(of_secrets(&context.chest, &snapshot.inventory));
     let disk = context.about.data_dir.clone();
     // A network file system may let us wait.
     let disk = tokio::task::spawn_blocking(move || disk.and_then(|path| room(&path))).await.ok().flatten();
@@ -125,6 +131,8 @@ pub(crate) async fn status(State(context): State<Context>) -> Json<StatusBody> {
         leases: networks.iter().map(|network| network.bound).sum(),
         sightings: context.dhcp.sightings().await.map_or(0, |sightings| sightings.len()),
         loaders: context.about.loaders.as_ref().map_or(0, |loaders| loaders.names().len()),
+        secrets: snapshot.inventory.secrets.values().filter(|secret| !secret.is_made_on_demand()).count(),
+        sealed_by: context.chest.source(),
         networks,
         listeners: listeners.collect(),
         findings,
@@ -250,6 +258,25 @@ fn of_loaders(context: &Context, snapshot: &Snapshot) -> Option<FindingBody> {
         let text = "no loaders were found: machines without iPXE in ROM cannot boot";
         finding("loaders", Severity::Error, text, "apt-get install ipxe, then reload muster")
     })
+}
+
+/// Secrets that cannot be opened, and a rotation that is not done.
+fn of_secrets(chest: &Chest, inventory: &Inventory) -> Vec<FindingBody> {
+    let versions = || inventory.secrets.values().filter_map(|secret| secret.current());
+    let foreign = versions().filter(|version| !chest.knows(&version.sealed.0)).count();
+    let mut findings = Vec::new();
+    if foreign > 0 {
+        let text = format!("{foreign} secrets are sealed under a key that is not here: no node gets them");
+        let fix = "give the key encryption key back (credential muster.kek.old, or keys/kek from a backup), or set \
+                   the secrets again";
+        findings.push(finding("secrets", Severity::Error, text, fix));
+    }
+    if chest.has_former() {
+        let text = "a former key encryption key, or a copy of this one in a file, is still there";
+        let fix = "muster key rotate kek, then remove the credential muster.kek.old if there is one";
+        findings.push(finding("secrets", Severity::Warning, text, fix));
+    }
+    findings
 }
 
 fn of_blobs(usage: &Usage) -> Vec<FindingBody> {

@@ -1,6 +1,7 @@
 //! Our JSON. Names are the field's; unknown fields are refused by name. Conversions are total and tested.
 
 mod image;
+mod secret;
 mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,10 @@ use crate::model::{Arch, Bmc, BootPolicy, Group, Interface, Lease, Nid, Node, No
 pub use image::{
     FileBody, GarbageBody, ImageBody, ImageDiffBody, ImageTagBody, MoveTagBody, NewImageBody, RootBody,
     TagBeforeBody,
+};
+pub use secret::{
+    HostFileBody, NewSecretBody, NewVersionBody, RevealedBody, SecretBody, SecretEnvBody, SecretFileBody,
+    SecretVersionBody, WhatBody,
 };
 pub use target::{AssignBody, BootBody, ProfileBody, TargetBody, WhomBody};
 

@@ -189,6 +189,13 @@ fn fate(before: &Inventory, after: &Inventory, change: &Change, snapshot: &Snaps
         Change::RemoveImage(key) => (format!("image {key}"), compared(&before.images, &after.images, key)),
         Change::PutTag(tag) => (format!("tag {}", tag.key), compared(&before.tags, &after.tags, &tag.key)),
         Change::RemoveTag(key) => (format!("tag {key}"), compared(&before.tags, &after.tags, key)),
+        Change::PutSecret(secret) => {
+            let fate = compared(&before.secrets, &after.secrets, &secret.key);
+            (format!("secret {}", secret.key.shown(after)), fate)
+        }
+        Change::RemoveSecret(key) => {
+            (format!("secret {}", key.shown(before)), compared(&before.secrets, &after.secrets, key))
+        }
         Change::PutDocument(_) | Change::RemoveDocument(_) => (String::new(), Fate::None),
     }
 }

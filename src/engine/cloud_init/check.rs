@@ -35,6 +35,9 @@ pub struct Checked {
     pub warnings: Vec<Remark>,
 }
 
+/// What is said of a document that asks for secrets.
+pub(crate) const SECURE_ONLY: &str = "asks for secrets: nodes get it on the secure path alone";
+
 /// Checks the content of a file.
 #[must_use]
 pub fn check(content: &[u8]) -> Checked {
@@ -49,7 +52,10 @@ pub fn check(content: &[u8]) -> Checked {
     match template::template(text) {
         Some(source) => {
             match template::check(source) {
-                Ok(()) => {}
+                Ok(()) => checked.warnings.extend(
+                    template::asks_for_secrets(source)
+                        .map(|line| Remark { line: Some(line), text: SECURE_ONLY.to_owned() }),
+                ),
                 Err(error) => checked.problems.push(Remark { line: Some(error.line), text: error.text }),
             }
             checked.kind(source, 2);

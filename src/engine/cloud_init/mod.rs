@@ -13,6 +13,7 @@ mod fields;
 mod meta;
 mod network;
 pub mod preview;
+pub mod secure;
 pub mod template;
 pub mod view;
 pub mod yaml;

@@ -3,8 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::engine::cloud_init::check::{Remark, check, check_rendered};
+use crate::engine::cloud_init::check::{Remark, SECURE_ONLY, check, check_rendered};
 use crate::engine::cloud_init::meta::{MetaData, Origin};
+use crate::engine::cloud_init::secure::SecretContext;
 use crate::engine::cloud_init::template::{self, MISSING};
 use crate::engine::cloud_init::view::View;
 
@@ -71,10 +72,16 @@ fn part(name: &str, content: &[u8], variables: &Map<String, Value>) -> Part {
         let remarks = [checked.problems, checked.warnings].concat();
         return Part { name, text: Some(text), is_template: false, remarks };
     };
-    match template::render(source, variables) {
+    let asks = template::asks_for_secrets(source);
+    let rendered = match asks {
+        Some(_) => template::render_with(source, variables, &SecretContext::placeholders()),
+        None => template::render(source, variables),
+    };
+    match rendered {
         Ok(text) => {
             let checked = check_rendered(&text);
             let mut remarks = [checked.problems, checked.warnings].concat();
+            remarks.extend(asks.map(|line| Remark { line: Some(line), text: SECURE_ONLY.to_owned() }));
             remarks.extend(missing(&text));
             Part { name, text: Some(text), is_template: true, remarks }
         }
@@ -104,6 +111,16 @@ fn missing(text: &str) -> Vec<Remark> {
 
 /// The instance data that cloud-init makes of this meta-data on a node.
 fn variables(meta: &MetaData) -> Map<String, Value> {
+    let mut root = known_variables(meta);
+    if let Some(fields) = root.get_mut("v1").and_then(Value::as_object_mut) {
+        fields.extend(ON_THE_NODE.map(|name| (name.to_owned(), json!(format!("<{name} of the node>")))));
+        fields.insert("platform".to_owned(), json!("nocloud"));
+    }
+    root
+}
+
+/// The same without what only the node knows.
+pub(crate) fn known_variables(meta: &MetaData) -> Map<String, Value> {
     let all = meta.value();
     let text = |key: &str| all.get(key).cloned().unwrap_or(Value::Null);
     // A host name ends at its first dot, as in `DataSource.get_hostname`.
@@ -114,15 +131,11 @@ fn variables(meta: &MetaData) -> Map<String, Value> {
         Some(Value::String(keys)) => json!(keys.lines().collect::<Vec<_>>()),
         _ => json!([]),
     };
-    let mut v1 = json!({
+    let v1 = json!({
         "availability_zone": text("availability-zone"), "region": text("region"),
         "cloud_id": "nocloud", "cloud_name": "unknown", "instance_id": text("instance-id"),
         "local_hostname": hostname, "public_ssh_keys": keys, "subplatform": "seed-dir",
     });
-    if let Some(fields) = v1.as_object_mut() {
-        fields.extend(ON_THE_NODE.map(|name| (name.to_owned(), json!(format!("<{name} of the node>")))));
-        fields.insert("platform".to_owned(), json!("nocloud"));
-    }
     let mut root = Map::new();
     root.insert("ds".to_owned(), json!({"meta_data": all}));
     root.insert("v1".to_owned(), v1);

@@ -10,12 +10,16 @@ use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior}
 use serde_json::{Map, Value as Json};
 
 use crate::base::limits::TEMPLATE_STEPS_MAX;
+use crate::engine::cloud_init::secure::SecretContext;
 
 /// What cloud-init prints for a missing variable, in front of its name.
 pub const MISSING: &str = "CI_MISSING_JINJA_VAR/";
 
 /// Names that Jinja itself defines at the top.
-const GLOBALS: [&str; 5] = ["range", "dict", "namespace", "debug", "loop"];
+const GLOBALS: [&str; 6] = ["range", "dict", "namespace", "debug", "loop", SECRET];
+
+/// The function by which templates ask for secrets.
+const SECRET: &str = "secret";
 
 /// Why a template does not render, and where.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -41,7 +45,16 @@ pub fn template(text: &str) -> Option<&str> {
 /// # Errors
 /// The first mistake with its line in the file.
 pub fn check(source: &str) -> Result<(), TemplateError> {
-    environment().template_from_str(source).map(drop).map_err(|error| explain(&error))
+    environment(None).template_from_str(source).map(drop).map_err(|error| explain(&error))
+}
+
+/// The line of the file in which what `template` found first speaks of secrets; none: it asks for none.
+#[must_use]
+pub fn asks_for_secrets(source: &str) -> Option<usize> {
+    let line = source.lines().position(|line| line.contains(SECRET))?;
+    let environment = environment(None);
+    let template = environment.template_from_str(source).ok()?;
+    template.undeclared_variables(false).contains(SECRET).then_some(line.saturating_add(2))
 }
 
 /// Renders what `template` found.
@@ -50,10 +63,24 @@ pub fn check(source: &str) -> Result<(), TemplateError> {
 /// What makes cloud-init ignore the file.
 pub fn render(source: &str, variables: &Map<String, Json>) -> Result<String, TemplateError> {
     let root = Value::from_object(Known::new(variables, true));
-    environment().render_str(source, root).map_err(|error| explain(&error))
+    environment(None).render_str(source, root).map_err(|error| explain(&error))
 }
 
-fn environment() -> Environment<'static> {
+/// The same for who may have secrets.
+///
+/// # Errors
+/// As `render`, and a secret that is not given.
+pub fn render_with(
+    source: &str,
+    variables: &Map<String, Json>,
+    secrets: &SecretContext,
+) -> Result<String, TemplateError> {
+    let root = Value::from_object(Known::new(variables, true));
+    environment(Some(secrets)).render_str(source, root).map_err(|error| explain(&error))
+}
+
+fn environment(secrets: Option<&SecretContext>) -> Environment<'static> {
+    let secrets = secrets.cloned();
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.set_trim_blocks(true);
@@ -62,6 +89,13 @@ fn environment() -> Environment<'static> {
     environment.set_fuel(Some(TEMPLATE_STEPS_MAX));
     environment.set_formatter(print);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_function(SECRET, move |name: String| {
+        let refused = |text: String| Error::new(ErrorKind::InvalidOperation, text);
+        let context = secrets.as_ref();
+        let context =
+            context.ok_or_else(|| refused("secrets are given on the secure path alone".to_owned()))?;
+        (context.0)(&name).map(|value| Value::from(value.as_str())).map_err(refused)
+    });
     // A missing variable is a value here, so that it can bear its name.
     environment.add_test("defined", |value: &Value| !is_missing(value));
     environment.add_test("undefined", is_missing);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Assignment, Bmc, Group, Image, Node, Profile, Tag};
+use crate::model::{Assignment, Bmc, Group, Image, Node, Profile, Secret, Tag};
 
 /// Names by fate. Others than nodes have their kind in front: `bmc bmc01`.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -34,6 +34,19 @@ impl Differs for Tag {
     fn differs(&self, other: &Tag) -> Vec<&'static str> {
         let Tag { key: _, version, since: _, before: _ } = self;
         unequal([("version", *version == other.version)])
+    }
+}
+
+/// Of values only that they differ.
+impl Differs for Secret {
+    fn differs(&self, other: &Secret) -> Vec<&'static str> {
+        let Secret { key: _, min_level, what, rotate, versions } = self;
+        unequal([
+            ("min_level", *min_level == other.min_level),
+            ("what", *what == other.what),
+            ("rotate", *rotate == other.rotate),
+            ("value", *versions == other.versions),
+        ])
     }
 }
 

@@ -84,6 +84,14 @@ impl Trust {
         Trust { keys: keys.iter().filter_map(|jwk| key(jwk, None)).collect() }
     }
 
+    /// The same with other keys of this head.
+    #[must_use]
+    pub fn with_own(&self, keys: &[Jwk]) -> Trust {
+        let mut next = Trust::own(keys);
+        next.keys.extend(self.keys.iter().filter(|key| key.role.is_some()).cloned());
+        next
+    }
+
     /// Trusts another issuer's key set too; every bearer of its tokens has the same role.
     ///
     /// # Errors

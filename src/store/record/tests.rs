@@ -1,4 +1,4 @@
-use crate::model::{Assignment, Bmc, Document, Group, Lease, Node, Profile, Sighting};
+use crate::model::{Assignment, Bmc, Document, Group, Lease, Node, Profile, Secret, Sighting};
 use crate::store::StoreError;
 use crate::store::record::Record;
 
@@ -24,6 +24,11 @@ const ASSIGNMENTS: [&str; 9] = [
     r#"{"selector":{"unknown":"x86_64"},"once":false,"boot":{"profile":"rescue"}}"#,
     r#"{"selector":{"unknown":null},"once":false,"boot":{"profile":"rescue"}}"#,
 ];
+const SECRETS: [&str; 3] = [
+    r#"{"name":"keytab","scope":{"node":7},"min_level":"2p","what":{"file":{"path":"/etc/krb5.keytab","owner":"root","group":"root","mode":256}},"rotate":"next-boot","versions":[{"number":3,"created":2,"by":"alice","sealed":"AQID"}]}"#,
+    r#"{"name":"munge","scope":"site","min_level":"1","what":"munge_key","rotate":"coordinated","versions":[]}"#,
+    r#"{"name":"db","scope":{"group":"login"},"min_level":"0","what":{"env":{"file":"/etc/app","name":"DB"}},"rotate":"push","versions":[]}"#,
+];
 const LEASE: &str = r#"{"address":"192.0.2.200","mac":"00:00:5e:00:53:99","client_id":null,"network":"boot","state":"bound","starts":1,"expires":2,"host_name":"x"}"#;
 const IPOIB_LEASE: &str = r#"{"address":"192.0.2.201","mac":null,"client_id":[255,0,1],"network":"boot","state":"declined","starts":1,"expires":2,"host_name":null}"#;
 const SIGHTING: &str = r#"{"mac":"00:00:5e:00:53:99","first":1,"last":2,"requests":3,"network":"boot","vendor_class":"PXEClient","arch":"arm64","firmware":"UEFI HTTP","uuid":null,"circuit":"eth7","host_name":null}"#;
@@ -44,6 +49,7 @@ fn every_record_of_version_1_loads_and_is_written_alike() {
     check::<Profile>(LOCAL);
     ASSIGNMENTS.iter().for_each(|json| check::<Assignment>(json));
     check::<Document>(DOCUMENT);
+    SECRETS.iter().for_each(|json| check::<Secret>(json));
     check::<Lease>(LEASE);
     check::<Lease>(IPOIB_LEASE);
     check::<Sighting>(SIGHTING);

@@ -10,9 +10,10 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, date_time_ymd,
 };
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 use crate::base::{Digest, Millis, Timestamp};
-use crate::transport::vault::{VaultError, file};
+use crate::transport::vault::{Chest, VaultError, file, keyfile};
 
 /// Life of the authority: as long as a head is in use. Replacing it means telling every client.
 const ROOT_LIFE: Millis = Millis::from_secs(10 * 365 * 86_400);
@@ -45,24 +46,25 @@ pub struct Leaf {
 
 impl Authority {
     /// Reads the authority, or makes it.
-    pub(crate) fn open(key: &Path, certificate: &Path, now: Timestamp) -> Result<Authority, VaultError> {
+    pub(crate) fn open(
+        chest: &Chest,
+        folder: &Path,
+        certificate: &Path,
+        now: Timestamp,
+    ) -> Result<Authority, VaultError> {
         let make = |error: rcgen::Error| VaultError::Make(error.to_string());
-        let pair = match file::read_private(key)? {
-            Some(pem) => KeyPair::from_pem(&pem)
-                .map_err(|error| VaultError::Key { path: key.to_owned(), why: error.to_string() })?,
-            None => {
-                let pair = KeyPair::generate().map_err(make)?;
-                file::write(key, &pair.serialize_pem(), 0o600)?;
-                tracing::info!("made a certificate authority");
-                pair
-            }
-        };
+        let read = |pem: &str| KeyPair::from_pem(pem).map_err(|error| error.to_string());
+        let pair = keyfile::open(chest, folder, "ca", read, || {
+            let pair = KeyPair::generate().map_err(make)?;
+            let pem = Zeroizing::new(pair.serialize_pem());
+            Ok((pair, pem))
+        })?;
         let pem = match file::read(certificate)? {
             Some(pem) => pem,
             // First start, or somebody removed it: the key is what counts.
             None => {
                 let pem = root(&pair, now).self_signed(&pair).map_err(make)?.pem();
-                file::write(certificate, &pem, 0o644)?;
+                file::write(certificate, pem.as_bytes(), 0o644)?;
                 pem
             }
         };

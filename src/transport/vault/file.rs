@@ -5,9 +5,11 @@ use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use crate::transport::vault::VaultError;
 
-fn fail(act: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> VaultError {
+pub(crate) fn fail(act: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> VaultError {
     let path = path.to_owned();
     move |source| VaultError::Io { act, path, source }
 }
@@ -20,13 +22,13 @@ pub(crate) fn private_folder(path: &Path) -> Result<(), VaultError> {
 
 /// The content of a private file; None if it is not there. One that others can read may be known to them, and
 /// is refused, as ssh does it.
-pub(crate) fn read_private(path: &Path) -> Result<Option<String>, VaultError> {
-    let Some(text) = read(path)? else { return Ok(None) };
+pub(crate) fn read_private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+    let Some(octets) = read_octets(path)? else { return Ok(None) };
     let mode = fs::metadata(path).map_err(fail("look at", path))?.permissions().mode();
-    if mode & 0o077 == 0 { Ok(Some(text)) } else { Err(VaultError::Open(path.to_owned())) }
+    if mode & 0o077 == 0 { Ok(Some(octets)) } else { Err(VaultError::Open(path.to_owned())) }
 }
 
-/// The content of a file; None if it is not there.
+/// The content of a file that is no secret; None if it is not there.
 pub(crate) fn read(path: &Path) -> Result<Option<String>, VaultError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -35,8 +37,17 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, VaultError> {
     }
 }
 
+/// The content of a file; None if it is not there.
+pub(crate) fn read_octets(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+    match fs::read(path) {
+        Ok(octets) => Ok(Some(Zeroizing::new(octets))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(fail("read", path)(error)),
+    }
+}
+
 /// Writes a file that appears whole, under its name, with this mode, and survives a power loss.
-pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), VaultError> {
+pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), VaultError> {
     let fail = |act| fail(act, path);
     let next = path.with_extension("new");
     match fs::remove_file(&next) {
@@ -46,9 +57,26 @@ pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), VaultError
     }
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(mode).open(&next).map_err(fail("make"))?;
-    file.write_all(text.as_bytes()).map_err(fail("write"))?;
+    file.write_all(content).map_err(fail("write"))?;
     file.sync_all().map_err(fail("write"))?;
-    fs::rename(&next, path).map_err(fail("name"))?;
+    rename(&next, path)
+}
+
+/// Gives a file another name, for good.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), VaultError> {
+    fs::rename(from, to).map_err(fail("name", to))?;
+    sync_folder(to)
+}
+
+/// Removes a file for good; one that is not there is gone already.
+pub(crate) fn remove(path: &Path) -> Result<(), VaultError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(fail("remove", path)(error)),
+        Ok(()) | Err(_) => sync_folder(path),
+    }
+}
+
+fn sync_folder(path: &Path) -> Result<(), VaultError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail("keep"))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail("keep", path))
 }

@@ -1,16 +1,23 @@
-//! The head's private keys: the one place that holds them. They are made at the first start, lie in
-//! `DATA_DIR/keys` (folder 0700, files 0600), and never leave this room; it only signs.
+//! The head's private keys: the one place that holds them. They are made at the first start, lie sealed in
+//! `DATA_DIR/keys` (folder 0700, files 0600), and never leave this room; it only signs. What seals them, and the
+//! secrets of nodes in the store, is the `chest`.
 //!
 //! Certificates of the head are made here too, because the authority's key signs them.
 
 mod authority;
+pub mod chest;
 mod file;
+mod keyfile;
+mod secrets;
 mod signer;
 mod site;
+pub mod ssh;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::Jwk;
@@ -19,8 +26,11 @@ use crate::base::Timestamp;
 use crate::engine::token::{Algorithm, Claims};
 
 pub use authority::{Authority, Leaf};
-use signer::Signer;
+pub use chest::{Chest, Purpose};
+pub use secrets::make_value;
 pub use site::SiteKey;
+pub use ssh::SshAuthority;
+use tokens::TokenKeys;
 
 /// Folder of the private keys in the data directory.
 const FOLDER: &str = "keys";
@@ -33,12 +43,15 @@ const SITE_KEY: &str = "site.pub";
 
 /// The head's private keys.
 pub struct Vault {
+    /// Seals and opens secrets.
+    pub chest: Arc<Chest>,
     /// Signs what the site says of itself.
     pub site: Arc<SiteKey>,
-    eddsa: Signer,
-    rs256: Signer,
-    public: Vec<Jwk>,
+    /// Signs host keys of nodes.
+    pub ssh: Arc<SshAuthority>,
+    tokens: ArcSwap<TokenKeys>,
     pub authority: Authority,
+    folder: PathBuf,
 }
 
 /// Says why the keys cannot be used.
@@ -57,6 +70,23 @@ pub enum VaultError {
     Key { path: PathBuf, why: String },
     #[error("a key could not be made: {0}")]
     Make(String),
+    #[error(
+        "{0} is sealed, and the key encryption key is not here; give it back: the systemd credential muster.kek, or the \
+         file kek beside it from a backup"
+    )]
+    NoKek(PathBuf),
+    /// Another key encryption key sealed it.
+    #[error(
+        "{place} is sealed under the key encryption key {wanted}, which is not here (here is {here}); give it back"
+    )]
+    Foreign { place: String, wanted: String, here: String },
+    /// Altered, or sealed for another place.
+    #[error("{0} cannot be opened: it is damaged, or was moved here from elsewhere")]
+    Damaged(String),
+    #[error("the key encryption key is the systemd credential {0}; its successor must come from there too")]
+    NoSuccessor(&'static str),
+    #[error("{0} former keys still count; end them, or wait until their tokens have ended")]
+    TooMany(usize),
 }
 
 /// Path of the authority's certificate.
@@ -65,26 +95,44 @@ pub fn certificate_path(data_dir: &Path) -> PathBuf {
     data_dir.join(CERTIFICATE)
 }
 
+/// Where systemd puts the service's credentials.
+#[must_use]
+pub fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
 impl Vault {
     /// Reads the keys; makes those that are not there. The caller owns the data directory alone.
     ///
     /// # Errors
     /// A key cannot be read, written or used, or others can read it.
     pub fn open(data_dir: &Path, now: Timestamp) -> Result<Vault, VaultError> {
-        let folder = data_dir.join(FOLDER);
-        file::private_folder(&folder)?;
-        let eddsa = Signer::open(&folder.join("token-ed25519.pem"), Algorithm::EdDsa)?;
-        let rs256 = Signer::open(&folder.join("token-rs256.pem"), Algorithm::Rs256)?;
-        let public = vec![eddsa.public().clone(), rs256.public().clone()];
-        let site = Arc::new(SiteKey::open(&folder.join("site-ed25519.pem"), &data_dir.join(SITE_KEY))?);
-        let authority = Authority::open(&folder.join("ca.pem"), &certificate_path(data_dir), now)?;
-        Ok(Vault { site, eddsa, rs256, public, authority })
+        Vault::open_with(data_dir, credentials().as_deref(), now)
     }
 
-    /// The public keys of tokens, as they are published.
+    /// The same, with systemd's folder of credentials said.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_with(
+        data_dir: &Path,
+        credentials: Option<&Path>,
+        now: Timestamp,
+    ) -> Result<Vault, VaultError> {
+        let folder = data_dir.join(FOLDER);
+        file::private_folder(&folder)?;
+        let chest = Arc::new(Chest::open(&folder, credentials)?);
+        let tokens = ArcSwap::from_pointee(TokenKeys::open(&chest, &folder, now)?);
+        let site = Arc::new(SiteKey::open(&chest, &folder, &data_dir.join(SITE_KEY))?);
+        let authority = Authority::open(&chest, &folder, &certificate_path(data_dir), now)?;
+        let ssh = Arc::new(SshAuthority::open(&chest, &folder)?);
+        Ok(Vault { chest, site, ssh, tokens, authority, folder })
+    }
+
+    /// The public keys of tokens, as they are published: those that sign, then former ones.
     #[must_use]
-    pub fn public(&self) -> &[Jwk] {
-        &self.public
+    pub fn public(&self) -> Vec<Jwk> {
+        self.tokens.load().public().to_vec()
     }
 
     /// Signs a token.
@@ -92,10 +140,20 @@ impl Vault {
     /// # Errors
     /// The library refuses to sign.
     pub fn sign(&self, algorithm: Algorithm, claims: &Claims) -> Result<String, VaultError> {
-        match algorithm {
-            Algorithm::EdDsa => self.eddsa.sign(&claims.to_json()),
-            Algorithm::Rs256 => self.rs256.sign(&claims.to_json()),
-        }
+        self.tokens.load().sign(algorithm, claims)
+    }
+
+    /// Replaces the keys of tokens. Those that were given count until they end, or with `end` no longer. Whoever
+    /// verifies must look at `public` again.
+    ///
+    /// # Errors
+    /// A key cannot be made or written, or too many former ones still count.
+    pub fn rotate_tokens(&self, end: bool, now: Timestamp) -> Result<(), VaultError> {
+        let _turn = self.chest.turn();
+        let next = self.tokens.load().next(&self.chest, &self.folder, end, now)?;
+        self.tokens.store(Arc::new(next));
+        tracing::info!("the keys of tokens were replaced");
+        Ok(())
     }
 }
 

@@ -8,9 +8,10 @@ use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use rcgen::{KeyPair, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData as _, RsaKeySize, SigningKey as _};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::engine::token::Algorithm;
-use crate::transport::vault::{VaultError, file};
+use crate::transport::vault::{Chest, VaultError, keyfile};
 
 /// A key that signs tokens, with its public half.
 pub(crate) struct Signer {
@@ -22,20 +23,31 @@ pub(crate) struct Signer {
 
 impl Signer {
     /// Reads a key, or makes it.
-    pub(crate) fn open(path: &Path, algorithm: Algorithm) -> Result<Signer, VaultError> {
-        let wrong = |why: String| VaultError::Key { path: path.to_owned(), why };
-        let key = if let Some(pem) = file::read_private(path)? {
-            KeyPair::from_pem(&pem).map_err(|error| wrong(error.to_string()))?
-        } else {
-            let key = match algorithm {
-                Algorithm::EdDsa => KeyPair::generate_for(&PKCS_ED25519),
-                Algorithm::Rs256 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
-            };
-            let key = key.map_err(|error| VaultError::Make(error.to_string()))?;
-            file::write(path, &key.serialize_pem(), 0o600)?;
-            tracing::info!(%algorithm, "made a key for tokens");
-            key
+    pub(crate) fn open(
+        chest: &Chest,
+        folder: &Path,
+        name: &str,
+        algorithm: Algorithm,
+    ) -> Result<Signer, VaultError> {
+        let read = |pem: &str| {
+            let key = KeyPair::from_pem(pem).map_err(|error| error.to_string())?;
+            Signer::new(key, algorithm)
         };
+        keyfile::open(chest, folder, name, read, || Signer::make(algorithm))
+    }
+
+    /// A new key, and its PEM.
+    pub(crate) fn make(algorithm: Algorithm) -> Result<(Signer, Zeroizing<String>), VaultError> {
+        let key = match algorithm {
+            Algorithm::EdDsa => KeyPair::generate_for(&PKCS_ED25519),
+            Algorithm::Rs256 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
+        };
+        let key = key.map_err(|error| VaultError::Make(error.to_string()))?;
+        let pem = Zeroizing::new(key.serialize_pem());
+        Ok((Signer::new(key, algorithm).map_err(VaultError::Make)?, pem))
+    }
+
+    fn new(key: KeyPair, algorithm: Algorithm) -> Result<Signer, String> {
         let (raw, wanted) = (
             key.der_bytes(),
             match algorithm {
@@ -44,13 +56,13 @@ impl Signer {
             },
         );
         if !key.is_compatible(wanted) {
-            return Err(wrong(format!("it is not for {algorithm}")));
+            return Err(format!("it is not for {algorithm}"));
         }
         let (decoding, name) = match algorithm {
             Algorithm::EdDsa => (DecodingKey::from_ed_der(raw), jsonwebtoken::Algorithm::EdDSA),
             Algorithm::Rs256 => (DecodingKey::from_rsa_der(raw), jsonwebtoken::Algorithm::RS256),
         };
-        let public = published(&decoding, name).map_err(|error| wrong(error.to_string()))?;
+        let public = published(&decoding, name).map_err(|error| error.to_string())?;
         let kid = public.common.key_id.as_deref().unwrap_or_default();
         let header = json!({"alg": algorithm.name(), "typ": "JWT", "kid": kid}).to_string();
         let header = URL_SAFE_NO_PAD.encode(header);

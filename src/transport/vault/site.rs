@@ -5,8 +5,9 @@ use std::path::Path;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _};
 use ed25519_dalek::{Signer as _, SigningKey};
+use zeroize::Zeroizing;
 
-use crate::transport::vault::{VaultError, file};
+use crate::transport::vault::{Chest, VaultError, file, keyfile};
 
 /// The key, and its public half in PEM.
 pub struct SiteKey {
@@ -19,16 +20,13 @@ impl SiteKey {
     ///
     /// # Errors
     /// A file cannot be read, written or used, or others can read the key.
-    pub fn open(path: &Path, public: &Path) -> Result<SiteKey, VaultError> {
-        let wrong = |why: String| VaultError::Key { path: path.to_owned(), why };
-        let key = match file::read_private(path)? {
-            Some(pem) => SigningKey::from_pkcs8_pem(&pem).map_err(|error| wrong(error.to_string()))?,
-            None => make(path)?,
-        };
+    pub fn open(chest: &Chest, folder: &Path, public: &Path) -> Result<SiteKey, VaultError> {
+        let read = |pem: &str| SigningKey::from_pkcs8_pem(pem).map_err(|error| error.to_string());
+        let key = keyfile::open(chest, folder, "site-ed25519", read, make_ed25519)?;
         let pem = key.verifying_key().to_public_key_pem(LineEnding::LF);
-        let pem = pem.map_err(|error| wrong(error.to_string()))?;
+        let pem = pem.map_err(|error| VaultError::Make(error.to_string()))?;
         if file::read(public)?.as_deref() != Some(&pem) {
-            file::write(public, &pem, 0o644)?;
+            file::write(public, pem.as_bytes(), 0o644)?;
         }
         Ok(SiteKey { key, public: pem })
     }
@@ -46,12 +44,11 @@ impl SiteKey {
     }
 }
 
-fn make(path: &Path) -> Result<SigningKey, VaultError> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| VaultError::Make(error.to_string()))?;
+/// A new Ed25519 key, and its PEM.
+pub(crate) fn make_ed25519() -> Result<(SigningKey, Zeroizing<String>), VaultError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut()).map_err(|error| VaultError::Make(error.to_string()))?;
     let key = SigningKey::from_bytes(&seed);
     let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|error| VaultError::Make(error.to_string()))?;
-    file::write(path, &pem, 0o600)?;
-    tracing::info!("made the site key");
-    Ok(key)
+    Ok((key, pem))
 }

@@ -15,7 +15,7 @@ use crate::api::openchami::cloud_init::first::Store;
 use crate::api::problem::Problem;
 use crate::engine::cloud_init::calls::{Call, FIELDS_MAX};
 use crate::engine::cloud_init::view::Section;
-use crate::engine::cloud_init::{Tree, View};
+use crate::engine::cloud_init::{Tree, View, secure};
 use crate::engine::image::path::percent_decode;
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
@@ -68,7 +68,7 @@ pub(crate) fn document(view: &View<'_>, tree: Tree, name: &str) -> Result<Respon
             Some(section) => Ok(body::yaml(view.secure(section))),
             None => Err(no_document(name)),
         },
-        (Tree::Open, "user-data") => Ok(body::text(view.user_data())),
+        (Tree::Open, "user-data") => Ok(body::text(open(name, view.user_data())?)),
         (Tree::Open, "meta-data") => Ok(body::yaml(view.meta_data().yaml())),
         (Tree::Open, "vendor-data") => Ok(body::text(view.vendor_data())),
         (Tree::Open, "network-config") => Ok(body::yaml(view.network_config())),
@@ -93,7 +93,15 @@ pub(crate) fn group_file(view: &View<'_>, group: &str) -> Result<Response, Probl
     let file = view
         .group_file(group)
         .ok_or_else(|| Problem::not_found(format!("node {} is not in a group {group:?}", view.node.name)))?;
-    Ok(body::yaml(file))
+    Ok(body::yaml(open(&format!("{group}.yaml"), file)?))
+}
+
+/// A document that is for everybody who has the node's address.
+fn open(name: &str, content: Vec<u8>) -> Result<Vec<u8>, Problem> {
+    match secure::check_open(name, &content) {
+        Ok(()) => Ok(content),
+        Err(refused) => Err(Problem::new(StatusCode::FORBIDDEN, refused.to_string())),
+    }
 }
 
 pub(crate) fn no_document(name: &str) -> Problem {

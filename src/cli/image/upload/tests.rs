@@ -22,6 +22,7 @@ use crate::transport::dhcp::Handle;
 use crate::transport::http::Http;
 use crate::transport::journal::Journal;
 use crate::transport::tasks::Tasks;
+use crate::transport::vault::{Chest, SshAuthority};
 
 /// A daemon with this API alone, on a Unix socket, that counts bytes of content and fails on demand.
 struct Daemon {
@@ -67,7 +68,10 @@ impl Daemon {
         let settings = Settings { quota: None, reserve: Reserve::Bytes(0), scrub: None };
         let blobs = Blobs::open(&folder.path().join("blobs"), settings).unwrap();
         let streams = crate::transport::http::Streams::new(&Default::default(), Arc::new(|_| ()));
+        let chest = Arc::new(Chest::open(folder.path(), None).unwrap());
         let context = Context {
+            ssh: Arc::new(SshAuthority::open(&chest, folder.path()).unwrap()),
+            chest,
             images: Default::default(),
             streams,
             snapshot: Arc::new(SnapshotCell::default()),
