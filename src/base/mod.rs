@@ -1,9 +1,11 @@
 //! Floor 0: the vocabulary that every other room shares. Standard library only; pure.
 
+pub mod base32;
 pub mod cidr;
 pub mod counter;
 pub mod digest;
 pub mod hostlist;
+pub mod level;
 pub mod limits;
 pub mod mac;
 pub mod name;
@@ -16,6 +18,7 @@ pub mod xname;
 
 pub use cidr::Cidr;
 pub use digest::Digest;
+pub use level::Level;
 pub use mac::Mac;
 pub use name::{BmcName, GroupName, ImageName, ImageTag, NetworkName, NodeName, ProfileName};
 pub use net::{Ipv4Net, Ipv4Range};

@@ -17,3 +17,4 @@ pub mod replay;
 pub mod swarm;
 pub mod tftp;
 pub mod token;
+pub mod trust;

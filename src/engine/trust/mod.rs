@@ -1,0 +1,37 @@
+//! Trust between the head and a node that boots: who may have what, proven how, and packed so that nobody else
+//! can read it.
+//!
+//! A node reaches a [`Level`](crate::base::Level) in each boot. Its session ([`session`]) begins with a PXE
+//! exchange; a one-time grant ([`grant`]) travels in an archive behind the initrd, is redeemed once for a key that
+//! the node just made, and everything secret leaves in bundles that are sealed to that key and signed by the head
+//! ([`sealed`]). A node believes a bundle by the head's list of keys ([`keyset`]), which the site key signs.
+//!
+//! **Absent:** sockets, the table of sessions (`transport/sessions`), private keys (`transport/vault`), TPM
+//! structures (`engine/attest`). What stands here is all that the node's side needs too.
+
+pub mod attestor;
+pub mod contents;
+pub mod grant;
+pub mod keyset;
+pub mod sealed;
+pub mod secrets;
+pub mod session;
+pub mod token;
+
+use sha2::{Digest as _, Sha256};
+
+pub use attestor::{Attestor, Pending};
+pub use secrets::{NoSecrets, Secrets};
+pub use session::{ArmOn, Refusal};
+
+/// What a session remembers of a nonce.
+#[must_use]
+pub fn nonce_hash(nonce: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(b"muster-nonce-v1\0").chain_update(nonce).finalize().into()
+}
+
+/// What a session remembers of a node's key.
+#[must_use]
+pub fn key_hash(key: &[u8; 32]) -> [u8; 32] {
+    Sha256::digest(key).into()
+}
