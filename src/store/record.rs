@@ -5,11 +5,14 @@
 mod declared;
 mod images;
 mod observed;
+mod sessions;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::model::{Assignment, Bmc, Document, Group, Image, Lease, Node, Profile, Sighting, Tag};
+use crate::model::{
+    Assignment, Bmc, BootSession, Document, Group, Image, Lease, Node, Profile, Sighting, Tag,
+};
 use crate::store::StoreError;
 
 /// The version that is written, and the newest that is read.
@@ -80,6 +83,7 @@ records! {
     Tag => images::TagForm, "tag";
     Lease => observed::LeaseForm, "lease";
     Sighting => observed::SightingForm, "sighting";
+    BootSession => sessions::SessionForm, "boot session";
 }
 
 #[cfg(test)]

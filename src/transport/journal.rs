@@ -39,7 +39,7 @@ pub struct Entry {
 pub const CLOSED: u64 = u64::MAX;
 
 /// The kinds of events.
-pub const KINDS: [&str; 4] = ["boot", "inventory", "lease", "sighting"];
+pub const KINDS: [&str; 5] = ["boot", "inventory", "lease", "sighting", "trust"];
 
 /// Events behind a place, or how many are gone.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -14,6 +14,7 @@ use tower::ServiceExt;
 
 use muster::api::context::{Context, PhoneHomes, Turn};
 use muster::api::images::ImageUse;
+use muster::api::node::NodeTrust;
 use muster::app::config::Config;
 use muster::app::routes::{self, Parts};
 use muster::app::{journalist, publisher};
@@ -101,7 +102,16 @@ impl Head {
         Head::on(Arc::new(tempfile::tempdir().unwrap()), site)
     }
 
+    /// A head whose trust in nodes is this one.
+    pub fn trusting(site: &str, change: impl FnOnce(&mut NodeTrust)) -> Head {
+        Head::made(Arc::new(tempfile::tempdir().unwrap()), site, change)
+    }
+
     fn on(folder: Arc<tempfile::TempDir>, site: &str) -> Head {
+        Head::made(folder, site, |_| ())
+    }
+
+    fn made(folder: Arc<tempfile::TempDir>, site: &str, change: impl FnOnce(&mut NodeTrust)) -> Head {
         let tasks = Tasks::new();
         let (store, loaded) = Store::open(memory()).unwrap();
         let site = Arc::new(Config::parse(site).unwrap().site);
@@ -118,6 +128,12 @@ impl Head {
         let journal = Journal::new(now());
         journalist::start(Arc::clone(&snapshot), published.clone(), journal.clone(), &tasks);
         let blobs = Blobs::open(folder.path(), settings()).unwrap();
+        // Apart from the blobs, and only until it is read.
+        let keys = tempfile::tempdir().unwrap();
+        let mut trust = NodeTrust::trial(keys.path(), &store, &journal, &snapshot).unwrap();
+        change(&mut trust);
+        trust.sessions.start(&tasks);
+        let trust = Arc::new(trust);
         let (turn, about, calls) = (Turn::default(), Arc::default(), PhoneHomes::default());
         let context = Context {
             snapshot,
@@ -132,10 +148,9 @@ impl Head {
             images: ImageUse::default(),
             streams: Streams::new(&StreamSettings::default(), Arc::new(|_| ())),
             blobs,
+            trust,
         };
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
-        // Apart from the blobs, and only until it is read.
-        let keys = tempfile::tempdir().unwrap();
         let (key, public) = (keys.path().join("site.pem"), keys.path().join("site.pub"));
         let site_key = Arc::new(SiteKey::open(&key, &public).unwrap());
         let router = routes::router(&Parts { context: context.clone(), loaders, images: None, site_key });

@@ -8,10 +8,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::boot::{BootApi, query, reach};
+use crate::api::cloud_init::Asker;
 use crate::api::context::Context;
 use crate::base::Mac;
 use crate::engine::boot::{Decision, Request, decide, script};
-use crate::model::{Change, Snapshot};
+use crate::model::{Change, SessionId, Snapshot};
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
 use crate::transport::journal::Entry;
@@ -51,7 +52,11 @@ pub(crate) async fn own(
     let told = format!("{} asks for its script: {decision}", node.unwrap_or(&mac));
     let entry = Entry::new(now(), "boot", told).node(node).with("mac", &mac).with("attempt", request.attempt);
     api.context.journal.write(entry.with("rule", &decision));
-    match script::render(&decision, &request, &snapshot.site, reach(&api.context, peer)) {
+    let grant = match grant(&api.context, &snapshot, &decision, peer).await {
+        Ok(grant) => grant,
+        Err(answer) => return answer,
+    };
+    match script::render_with(&decision, &request, &snapshot.site, reach(&api.context, peer), grant) {
         Ok(Some(script)) => text(StatusCode::OK, script),
         Ok(None) => text(StatusCode::NOT_FOUND, format!("not booted by this head: {decision}\n")),
         Err(error) => {
@@ -59,6 +64,39 @@ pub(crate) async fn own(
             text(StatusCode::INTERNAL_SERVER_ERROR, format!("{decision}: {error}\n"))
         }
     }
+}
+
+/// The boot session whose grant this script names: of a node that is to have one, which asks from its own
+/// address. Without it the script is the ordinary one, and the node comes up without its secrets.
+pub(crate) async fn grant(
+    context: &Context,
+    snapshot: &Snapshot,
+    decision: &Decision,
+    peer: Peer,
+) -> Result<Option<SessionId>, Response> {
+    let trust = &context.trust;
+    let Some(node) = decision.node.as_ref().filter(|node| trust.wants(snapshot, node)) else {
+        return Ok(None);
+    };
+    let Peer::Tcp { remote, .. } = peer else { return Ok(None) };
+    match Asker::of_peer(context, peer).await {
+        Ok(asker) if asker.node.id == node.id => {}
+        Ok(_) | Err(_) => return Ok(None),
+    }
+    match trust.sessions.script(node.id, remote.ip()).await {
+        Ok(session) => Ok(session),
+        Err(error) => {
+            tracing::error!(node = node.name.as_str(), %error, "a boot session does not go on");
+            Err(busy())
+        }
+    }
+}
+
+/// iPXE waits as long as Retry-After says and asks the same URL again.
+fn busy() -> Response {
+    let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, "the store is busy\n".to_owned());
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    answer
 }
 
 /// Decides, and uses up a one-shot assignment before its script leaves: of two requests at once only one gets
@@ -85,10 +123,7 @@ pub(crate) async fn settle(
         Ok(_) => Ok((snapshot, decision)),
         Err(problem) => {
             tracing::error!(?problem, "a one-shot assignment could not be used up");
-            // iPXE waits as long as Retry-After says and asks the same URL again.
-            let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, "the store is busy\n".to_owned());
-            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-            Err(answer)
+            Err(busy())
         }
     }
 }

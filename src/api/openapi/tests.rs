@@ -5,6 +5,7 @@ use axum::http::{Method, Request, StatusCode};
 use tower::ServiceExt;
 
 use crate::api::context::{Context, PhoneHomes, Turn};
+use crate::api::node::NodeTrust;
 use crate::api::openapi::{OPERATIONS, document};
 use crate::api::v1::router;
 use crate::base::Timestamp;
@@ -33,8 +34,11 @@ async fn every_operation_is_routed_and_every_schema_exists() {
     let (_, published) = tokio::sync::watch::channel(Revision(0));
     let journal = Journal::new(Timestamp(0));
     let folder = tempfile::tempdir().unwrap();
+    let snapshot = Arc::new(SnapshotCell::default());
+    let trust = NodeTrust::trial(folder.path(), &store, &journal, &snapshot).unwrap();
     let context = Context {
-        snapshot: Arc::new(SnapshotCell::default()),
+        snapshot,
+        trust: Arc::new(trust),
         published,
         store,
         dhcp: Handle::pair().0,

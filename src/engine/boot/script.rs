@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use crate::base::Mac;
 use crate::engine::boot::url;
 use crate::engine::boot::{Decision, Outcome, Program, Request};
-use crate::model::Site;
+use crate::model::{SessionId, Site};
 use crate::wire::ipxe::{Script, Unwritable};
 
 /// How the machine reaches the head, for URLs in its script.
@@ -41,6 +41,20 @@ pub fn render(
     site: &Site,
     reach: Reach,
 ) -> Result<Option<String>, Unwritable> {
+    render_with(decision, request, site, reach, None)
+}
+
+/// The same, with the grant of this boot session as the last initrd. Only a Linux program can take one.
+///
+/// # Errors
+/// As `render`.
+pub fn render_with(
+    decision: &Decision,
+    request: &Request,
+    site: &Site,
+    reach: Reach,
+    grant: Option<SessionId>,
+) -> Result<Option<String>, Unwritable> {
     let name = decision.node.as_ref().map_or("unknown machine", |node| node.name.as_str());
     let title = format!("muster: {name}: {decision}");
     let script = Script::default().echo(&title);
@@ -54,11 +68,14 @@ pub fn render(
         }
         Outcome::Boot(Program::LocalDisk) => leave(script),
         Outcome::Boot(Program::Linux { kernel, initrds, params }) => {
+            let grant = grant.map(|session| url::grant(reach.head, reach.port, session));
+            let initrds: Vec<String> =
+                initrds.iter().map(|initrd| absolute(initrd, reach)).chain(grant).collect();
             let line = command_line(decision, request, site, reach, params, initrds.len());
             let kernel = format!("{} {line}", absolute(kernel, reach));
             let mut script = script.with("kernel --name kernel", kernel.trim_end(), " || goto retry")?;
             for (index, initrd) in initrds.iter().enumerate() {
-                let named = format!("{} {}", initrd_name(index), absolute(initrd, reach));
+                let named = format!("{} {initrd}", initrd_name(index));
                 script = script.with("initrd --name", &named, " || goto retry")?;
             }
             again(script.command("boot || goto retry"), request, reach)?

@@ -18,6 +18,8 @@ pub mod secrets;
 pub mod session;
 pub mod token;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 pub use attestor::{Attestor, Pending};
@@ -30,8 +32,10 @@ pub fn nonce_hash(nonce: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(b"muster-nonce-v1\0").chain_update(nonce).finalize().into()
 }
 
-/// What a session remembers of a node's key.
+/// What a session remembers of a node's X25519 key: its thumbprint (RFC 7638 section 3, with the members of RFC 8037
+/// section 2), which the node's token names too.
 #[must_use]
 pub fn key_hash(key: &[u8; 32]) -> [u8; 32] {
-    Sha256::digest(key).into()
+    let members = format!(r#"{{"crv":"X25519","kty":"OKP","x":"{}"}}"#, URL_SAFE_NO_PAD.encode(key));
+    Sha256::digest(members).into()
 }

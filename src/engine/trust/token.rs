@@ -9,7 +9,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signature, VerifyingKey};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::base::limits::{NODE_TOKEN_LIFE, SECURE_TOKEN_LIFE};
 use crate::base::{Level, Millis, Timestamp};
@@ -38,7 +37,7 @@ pub struct NodeClaims {
     pub session: SessionId,
     pub level: Level,
     /// Thumbprint of the node's key.
-    pub key: String,
+    pub key: [u8; 32],
     /// Seconds since 1970.
     pub issued: u64,
     pub expires: u64,
@@ -71,13 +70,6 @@ impl Purpose {
     }
 }
 
-/// The thumbprint of an X25519 key (RFC 7638 section 3, members of RFC 8037 section 2).
-#[must_use]
-pub fn thumbprint(key: &[u8; 32]) -> String {
-    let members = format!(r#"{{"crv":"X25519","kty":"OKP","x":"{}"}}"#, URL_SAFE_NO_PAD.encode(key));
-    URL_SAFE_NO_PAD.encode(Sha256::digest(members))
-}
-
 impl NodeClaims {
     /// The claims of a token that is made now.
     #[must_use]
@@ -86,12 +78,12 @@ impl NodeClaims {
         node: NodeId,
         session: SessionId,
         level: Level,
-        key: &[u8; 32],
+        key: [u8; 32],
         now: Timestamp,
     ) -> NodeClaims {
         let (issued, life) = (now.0 / 1000, purpose.life());
         let expires = issued.saturating_add(life.as_secs());
-        NodeClaims { purpose, node, session, level, key: thumbprint(key), issued, expires }
+        NodeClaims { purpose, node, session, level, key, issued, expires }
     }
 
     /// The claims as JSON, ready to be signed.
@@ -99,7 +91,7 @@ impl NodeClaims {
     pub fn to_json(&self, made: Issuance<'_>) -> Value {
         let mut claims = json!({
             "iss": made.issuer, "sub": format!("node:{}", self.node.0), "aud": self.purpose.audience(),
-            "sid": self.session.to_string(), "lvl": self.level.as_str(), "cnf": {"jkt": self.key},
+            "sid": self.session.to_string(), "lvl": self.level.as_str(), "cnf": {"jkt": URL_SAFE_NO_PAD.encode(self.key)},
             "name": made.name, "jti": made.id, "iat": self.issued, "nbf": self.issued, "exp": self.expires,
         });
         if let (Purpose::CloudInit, Value::Object(fields)) = (self.purpose, &mut claims) {
@@ -149,7 +141,7 @@ impl NodeClaims {
             node: NodeId(text("sub")?.strip_prefix("node:")?.parse().ok()?),
             session: text("sid")?.parse().ok()?,
             level: text("lvl")?.parse().ok()?,
-            key: body.get("cnf")?.get("jkt")?.as_str()?.to_owned(),
+            key: URL_SAFE_NO_PAD.decode(body.get("cnf")?.get("jkt")?.as_str()?).ok()?.try_into().ok()?,
             issued: number("iat")?,
             expires: number("exp")?,
         })

@@ -5,6 +5,7 @@
 
 mod authority;
 mod file;
+mod nodes;
 mod signer;
 mod site;
 
@@ -19,6 +20,7 @@ use crate::base::Timestamp;
 use crate::engine::token::{Algorithm, Claims};
 
 pub use authority::{Authority, Leaf};
+pub use nodes::{NodeKeys, random};
 use signer::Signer;
 pub use site::SiteKey;
 
@@ -35,6 +37,8 @@ const SITE_KEY: &str = "site.pub";
 pub struct Vault {
     /// Signs what the site says of itself.
     pub site: Arc<SiteKey>,
+    /// What nodes get in their boots.
+    pub nodes: Arc<NodeKeys>,
     eddsa: Signer,
     rs256: Signer,
     public: Vec<Jwk>,
@@ -77,8 +81,9 @@ impl Vault {
         let rs256 = Signer::open(&folder.join("token-rs256.pem"), Algorithm::Rs256)?;
         let public = vec![eddsa.public().clone(), rs256.public().clone()];
         let site = Arc::new(SiteKey::open(&folder.join("site-ed25519.pem"), &data_dir.join(SITE_KEY))?);
+        let nodes = Arc::new(NodeKeys::open(&folder, Arc::clone(&site))?);
         let authority = Authority::open(&folder.join("ca.pem"), &certificate_path(data_dir), now)?;
-        Ok(Vault { site, eddsa, rs256, public, authority })
+        Ok(Vault { site, nodes, eddsa, rs256, public, authority })
     }
 
     /// The public keys of tokens, as they are published.

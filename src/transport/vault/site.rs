@@ -21,10 +21,7 @@ impl SiteKey {
     /// A file cannot be read, written or used, or others can read the key.
     pub fn open(path: &Path, public: &Path) -> Result<SiteKey, VaultError> {
         let wrong = |why: String| VaultError::Key { path: path.to_owned(), why };
-        let key = match file::read_private(path)? {
-            Some(pem) => SigningKey::from_pkcs8_pem(&pem).map_err(|error| wrong(error.to_string()))?,
-            None => make(path)?,
-        };
+        let key = read_or_make(path, "the site key")?;
         let pem = key.verifying_key().to_public_key_pem(LineEnding::LF);
         let pem = pem.map_err(|error| wrong(error.to_string()))?;
         if file::read(public)?.as_deref() != Some(&pem) {
@@ -39,6 +36,12 @@ impl SiteKey {
         &self.public
     }
 
+    /// The public half: 32 octets, RFC 8032 section 5.1.5.
+    #[must_use]
+    pub fn octets(&self) -> [u8; 32] {
+        self.key.verifying_key().to_bytes()
+    }
+
     /// Ed25519, RFC 8032: 64 octets.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
@@ -46,12 +49,21 @@ impl SiteKey {
     }
 }
 
-fn make(path: &Path) -> Result<SigningKey, VaultError> {
+/// The Ed25519 key in this file; one that is made if there is none.
+pub(crate) fn read_or_make(path: &Path, name: &'static str) -> Result<SigningKey, VaultError> {
+    let wrong = |why: String| VaultError::Key { path: path.to_owned(), why };
+    match file::read_private(path)? {
+        Some(pem) => SigningKey::from_pkcs8_pem(&pem).map_err(|error| wrong(error.to_string())),
+        None => make(path, name),
+    }
+}
+
+fn make(path: &Path, name: &'static str) -> Result<SigningKey, VaultError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| VaultError::Make(error.to_string()))?;
     let key = SigningKey::from_bytes(&seed);
     let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|error| VaultError::Make(error.to_string()))?;
     file::write(path, &pem, 0o600)?;
-    tracing::info!("made the site key");
+    tracing::info!("made {name}");
     Ok(key)
 }
