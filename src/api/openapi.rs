@@ -246,6 +246,9 @@ fn schemas() -> Value {
         add::<types::ImageDiffBody>,
         add::<types::GarbageBody>,
         add::<v1::traffic::TrafficBody>,
+        add::<v1::trust::SessionBody>,
+        add::<v1::trust::NodeTrustBody>,
+        add::<v1::trust::EpochBody>,
         add::<Problem>,
     ] {
         add(&mut generator);

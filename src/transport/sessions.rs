@@ -118,6 +118,11 @@ impl Sessions {
         self.witness.epoch()
     }
 
+    /// Ends the epoch: every session and token of nodes from before counts no more.
+    pub fn void(&self) -> u64 {
+        self.witness.void()
+    }
+
     /// A node asks DHCP for how to boot. Changes nothing if it did so a moment ago, as firmware and the loader
     /// after it do. The store hears of it in its own time: a session that is lost with the power was of no use.
     pub fn boots(&self, node: NodeId, channel: Channel) {

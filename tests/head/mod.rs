@@ -189,7 +189,8 @@ impl Head {
         self.request(Peer::Local, method, path, fields, body.into()).await
     }
 
-    async fn request(
+    /// Asks as this peer, with these fields in the head of the request.
+    pub async fn request(
         &self,
         peer: Peer,
         method: &str,

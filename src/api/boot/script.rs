@@ -11,8 +11,8 @@ use crate::api::boot::{BootApi, query, reach};
 use crate::api::cloud_init::Asker;
 use crate::api::context::Context;
 use crate::base::Mac;
-use crate::engine::boot::{Decision, Request, decide, script};
-use crate::model::{Change, SessionId, Snapshot};
+use crate::engine::boot::{Decision, Outcome, Program, Request, decide, script, url};
+use crate::model::{Change, Snapshot};
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
 use crate::transport::journal::Entry;
@@ -52,11 +52,11 @@ pub(crate) async fn own(
     let told = format!("{} asks for its script: {decision}", node.unwrap_or(&mac));
     let entry = Entry::new(now(), "boot", told).node(node).with("mac", &mac).with("attempt", request.attempt);
     api.context.journal.write(entry.with("rule", &decision));
-    let grant = match grant(&api.context, &snapshot, &decision, peer).await {
-        Ok(grant) => grant,
+    let decision = match granted(&api.context, &snapshot, decision, peer).await {
+        Ok(decision) => decision,
         Err(answer) => return answer,
     };
-    match script::render_with(&decision, &request, &snapshot.site, reach(&api.context, peer), grant) {
+    match script::render(&decision, &request, &snapshot.site, reach(&api.context, peer)) {
         Ok(Some(script)) => text(StatusCode::OK, script),
         Ok(None) => text(StatusCode::NOT_FOUND, format!("not booted by this head: {decision}\n")),
         Err(error) => {
@@ -66,25 +66,31 @@ pub(crate) async fn own(
     }
 }
 
-/// The boot session whose grant this script names: of a node that is to have one, which asks from its own
-/// address. Without it the script is the ordinary one, and the node comes up without its secrets.
-pub(crate) async fn grant(
+/// Adds the grant to what a node boots that is to have a session, and asks from its own address. Everything else
+/// stays as it is: the node comes up without its secrets.
+pub(crate) async fn granted(
     context: &Context,
     snapshot: &Snapshot,
-    decision: &Decision,
+    decision: Decision,
     peer: Peer,
-) -> Result<Option<SessionId>, Response> {
+) -> Result<Decision, Response> {
     let trust = &context.trust;
-    let Some(node) = decision.node.as_ref().filter(|node| trust.wants(snapshot, node)) else {
-        return Ok(None);
+    let node = decision.node.clone().filter(|node| trust.wants(snapshot, node));
+    let (Some(node), Outcome::Boot(Program::Linux { .. }), Peer::Tcp { remote, .. }) =
+        (node, &decision.outcome, peer)
+    else {
+        return Ok(decision);
     };
-    let Peer::Tcp { remote, .. } = peer else { return Ok(None) };
     match Asker::of_peer(context, peer).await {
         Ok(asker) if asker.node.id == node.id => {}
-        Ok(_) | Err(_) => return Ok(None),
+        Ok(_) | Err(_) => return Ok(decision),
     }
     match trust.sessions.script(node.id, remote.ip()).await {
-        Ok(session) => Ok(session),
+        Ok(None) => Ok(decision),
+        Ok(Some(session)) => {
+            let reach = reach(context, peer);
+            Ok(script::granted(decision, url::grant(reach.head, reach.port, session)))
+        }
         Err(error) => {
             tracing::error!(node = node.name.as_str(), %error, "a boot session does not go on");
             Err(busy())

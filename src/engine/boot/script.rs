@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use crate::base::Mac;
 use crate::engine::boot::url;
 use crate::engine::boot::{Decision, Outcome, Program, Request};
-use crate::model::{SessionId, Site};
+use crate::model::Site;
 use crate::wire::ipxe::{Script, Unwritable};
 
 /// How the machine reaches the head, for URLs in its script.
@@ -41,20 +41,6 @@ pub fn render(
     site: &Site,
     reach: Reach,
 ) -> Result<Option<String>, Unwritable> {
-    render_with(decision, request, site, reach, None)
-}
-
-/// The same, with the grant of this boot session as the last initrd. Only a Linux program can take one.
-///
-/// # Errors
-/// As `render`.
-pub fn render_with(
-    decision: &Decision,
-    request: &Request,
-    site: &Site,
-    reach: Reach,
-    grant: Option<SessionId>,
-) -> Result<Option<String>, Unwritable> {
     let name = decision.node.as_ref().map_or("unknown machine", |node| node.name.as_str());
     let title = format!("muster: {name}: {decision}");
     let script = Script::default().echo(&title);
@@ -68,20 +54,28 @@ pub fn render_with(
         }
         Outcome::Boot(Program::LocalDisk) => leave(script),
         Outcome::Boot(Program::Linux { kernel, initrds, params }) => {
-            let grant = grant.map(|session| url::grant(reach.head, reach.port, session));
-            let initrds: Vec<String> =
-                initrds.iter().map(|initrd| absolute(initrd, reach)).chain(grant).collect();
             let line = command_line(decision, request, site, reach, params, initrds.len());
             let kernel = format!("{} {line}", absolute(kernel, reach));
             let mut script = script.with("kernel --name kernel", kernel.trim_end(), " || goto retry")?;
             for (index, initrd) in initrds.iter().enumerate() {
-                let named = format!("{} {initrd}", initrd_name(index));
+                let named = format!("{} {}", initrd_name(index), absolute(initrd, reach));
                 script = script.with("initrd --name", &named, " || goto retry")?;
             }
             again(script.command("boot || goto retry"), request, reach)?
         }
     };
     Ok(Some(rendered.finish()))
+}
+
+/// The same decision with the grant of a boot session as the last initrd, behind those of the image. Only a Linux
+/// program can take one.
+#[must_use]
+pub fn granted(decision: Decision, url: String) -> Decision {
+    let mut decision = decision;
+    if let Outcome::Boot(Program::Linux { initrds, .. }) = &mut decision.outcome {
+        initrds.push(url);
+    }
+    decision
 }
 
 /// A script that tells a waiting machine's console what is missing, and asks again.
