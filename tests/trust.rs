@@ -155,11 +155,14 @@ fn grant_path(script: &str) -> Option<String> {
 }
 
 async fn prepare(head: &Head) {
-    head.declare(2).await;
-    let profile =
-        json!({"name": "p", "target": {"linux": {"kernel": "k", "initrds": ["i"], "params": "quiet"}}});
-    head.json("PUT", "/profiles/p", profile).await.ok();
-    head.json("PUT", "/boot?default", json!({"profile": "p"})).await.ok();
+    for (name, index) in [("nid001", 1), ("nid002", 2)] {
+        let interface = json!({"mac": mac(index), "addresses": [format!("192.0.2.{index}")]});
+        let node = json!({"name": name, "interfaces": [interface]});
+        head.json("POST", "/api/v1/nodes", node).await.ok();
+        let boot =
+            json!({"whom": {"set": name}, "target": {"kernel": "k", "initrds": ["i"], "params": "quiet"}});
+        head.json("PUT", "/api/v1/boot", boot).await.ok();
+    }
 }
 
 impl<'a> Boot<'a> {
@@ -247,7 +250,7 @@ async fn t03_another_key_is_refused_and_ends_the_session() {
     boot.claim_from(NODE, &other).await.is(409);
     assert_eq!(boot.session().state, SessionState::Revoked);
     boot.claim().await.is(410);
-    let alarm = head.get("/events?kind=trust&follow=0").await.text();
+    let alarm = head.get("/api/v1/events?kind=trust&follow=0").await.text();
     assert!(alarm.contains("two keys claim it"), "{alarm}");
 }
 
@@ -436,13 +439,13 @@ async fn t11_t12_what_policy_does_not_believe_boots_without_secrets_until_an_ope
     let boot = Boot::begin(&head).await;
     let refused = boot.claim().await.is(403);
     assert!(refused.contains("possible-mac-spoof"), "{refused}");
-    let why = head.get("/trust/nodes/nid001").await.ok();
+    let why = head.get("/api/v1/trust/nodes/nid001").await.ok();
     assert_eq!(why["level"], "0");
     assert!(why["why"].to_string().contains("muster node arm nid001"), "{why}");
-    let armed = head.json("POST", "/trust/nodes/nid001/arm", json!({})).await.ok();
+    let armed = head.json("POST", "/api/v1/trust/nodes/nid001/arm", json!({})).await.ok();
     assert_eq!((&armed["armed_by"], &armed["held"]), (&json!("operator"), &Value::Null));
     boot.claim().await.ok();
-    assert_eq!(head.get("/trust/nodes/nid001").await.ok()["level"], "1");
+    assert_eq!(head.get("/api/v1/trust/nodes/nid001").await.ok()["level"], "1");
 }
 
 #[tokio::test]
@@ -567,7 +570,7 @@ async fn the_tutorials_secure_documents_open_with_the_token_from_the_claim() {
         "cloud-init runs after the initramfs"
     );
     Boot::begin(&head).await;
-    head.json("POST", "/trust/nodes/nid001/revoke", json!({})).await.ok();
+    head.json("POST", "/api/v1/trust/nodes/nid001/revoke", json!({})).await.ok();
     head.context.trust.sessions.void();
     assert_eq!(ask(NODE, &jwt, "/cloud-init-secure/user-data").await, 401);
 }
