@@ -128,7 +128,9 @@ impl Head {
                 let Loaded { leases, sightings, .. } = loaded;
                 let journal = Journal::new(now());
                 let (_handle, counters) =
-                    Dhcp { snapshot, store, leases, sightings, links, journal }.start(&inner).unwrap();
+                    Dhcp { snapshot, store, leases, sightings, links, journal, booting: None }
+                        .start(&inner)
+                        .unwrap();
                 started.send(counters).unwrap();
                 inner.stopping().await;
                 inner.stop(PATIENCE).await;

@@ -8,6 +8,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::api::about::About;
 use crate::api::images::ImageUse;
+use crate::api::node::NodeTrust;
 use crate::api::problem::Problem;
 use crate::base::Timestamp;
 use crate::engine::cloud_init::calls::{Call, Calls};
@@ -50,6 +51,8 @@ pub struct Context {
     pub chest: Arc<Chest>,
     /// Signs nodes' SSH host keys.
     pub ssh: Arc<SshAuthority>,
+    /// Boot sessions, and what nodes get in them.
+    pub trust: Arc<NodeTrust>,
 }
 
 /// What nodes said when they were done, shared by all clones. Behind a lock and not a task with messages: a

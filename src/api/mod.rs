@@ -7,6 +7,7 @@ pub mod boot;
 pub mod cloud_init;
 pub mod context;
 pub mod images;
+pub mod node;
 pub mod openapi;
 pub mod openchami;
 pub mod problem;

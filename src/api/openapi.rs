@@ -251,6 +251,9 @@ fn schemas() -> Value {
         add::<types::NewVersionBody>,
         add::<types::SecretVersionBody>,
         add::<types::RevealedBody>,
+        add::<v1::trust::SessionBody>,
+        add::<v1::trust::NodeTrustBody>,
+        add::<v1::trust::EpochBody>,
         add::<Problem>,
     ] {
         add(&mut generator);

@@ -4,6 +4,7 @@
 pub(crate) mod door;
 mod images;
 mod networks;
+mod trust;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,6 +15,7 @@ use std::str::FromStr;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::config::images::Images;
+pub use crate::app::config::trust::Trust;
 use crate::app::config_file::{At, ConfigProblem, Problems, Section};
 use crate::base::{Cidr, Millis};
 use crate::model::{Role, Site};
@@ -41,6 +43,8 @@ pub struct Config {
     pub blobs: Settings,
     /// How files are sent.
     pub streams: StreamSettings,
+    /// Boot sessions.
+    pub trust: Trust,
     /// Directories of loaders, later ones before earlier ones. `DATA_DIR/loaders` comes on top.
     pub loaders: Vec<PathBuf>,
     pub auth: Auth,
@@ -166,6 +170,7 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     let mut api = root.section("api", problems);
     let socket = api.parsed::<Text>("socket", problems).map(|at| PathBuf::from(at.value.0));
     api.finish(problems);
+    let trust = trust::trust(root, problems);
     let log = log(root, problems);
     let open = [&http, &https].into_iter().flatten().all(|address| address.ip().is_loopback());
     let (auth, tokens) = door::auth(root, open, problems);
@@ -181,6 +186,7 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
         images: folder,
         blobs,
         streams,
+        trust,
         loaders: folders.map_or_else(
             || DIRECTORIES.map(PathBuf::from).to_vec(),
             |list| list.into_iter().map(|at| PathBuf::from(at.value.0)).collect(),

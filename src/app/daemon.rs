@@ -13,10 +13,11 @@ use tokio::sync::watch;
 use crate::api::about::{About, Listener};
 use crate::api::context::{Context, PhoneHomes, Turn};
 use crate::api::images::ImageUse;
+use crate::api::node::secure;
 use crate::api::openchami::smd;
 use crate::app::config::{Auth, Config};
 use crate::app::routes::{self, Parts};
-use crate::app::{door, https, journalist, nbd, publisher, streams};
+use crate::app::{door, https, journalist, nbd, publisher, streams, trust};
 use crate::engine::boot::script::{Reach, entry};
 use crate::engine::tftp::catalog::VirtualFile;
 use crate::model::validate::validate;
@@ -133,6 +134,13 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     let journal = Journal::new(now());
     journalist::start(Arc::clone(&cell), published.clone(), journal.clone(), tasks);
     let links = links(&site, tasks).await?;
+    let parts = trust::Parts {
+        store: &store,
+        loaded: (loaded.sessions, loaded.session_sequence),
+        cell: &cell,
+        journal: &journal,
+    };
+    let trust = trust::open(config, data_dir, &vault, parts, tasks)?;
     let dhcp = Dhcp {
         snapshot: Arc::clone(&cell),
         store: store.clone(),
@@ -140,6 +148,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         sightings: loaded.sightings,
         links,
         journal: journal.clone(),
+        booting: Some(trust::booting(&trust, &cell)),
     };
     let (dhcp, _) = dhcp.start(tasks)?;
     let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
@@ -163,6 +172,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         streams,
         chest: Arc::clone(&vault.chest),
         ssh: Arc::clone(&vault.ssh),
+        trust,
     };
     let webhooks = Webhooks::start(Manners::default(), tasks);
     smd::notify::start(&context, webhooks, tasks);
@@ -273,7 +283,8 @@ fn start_http(
     };
     let door = door::open(config, context, vault)?;
     let files = streams::files(&parts, tasks).context("there are no threads to send files on")?;
-    let http = Http::new(door.before(routes::router(&parts))).with_files(files);
+    let router = secure::before(door.before(routes::router(&parts)), context);
+    let http = Http::new(router).with_files(files);
     for address in &config.http {
         http.listen(*address, tasks)?;
     }

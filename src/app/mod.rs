@@ -11,3 +11,4 @@ pub mod privileges;
 pub mod publisher;
 pub mod routes;
 mod streams;
+mod trust;

@@ -6,6 +6,7 @@ use axum::Router;
 
 use crate::api::boot::{self, BootApi};
 use crate::api::context::Context;
+use crate::api::node;
 use crate::api::openchami::bss::History;
 use crate::api::openchami::{self, OpenChami};
 use crate::api::v1;
@@ -39,5 +40,6 @@ pub fn router(parts: &Parts) -> Router {
         .nest(v1::PREFIX, v1::router(parts.context.clone()))
         .merge(openchami::router(&foreign))
         .merge(boot::router(machines))
+        .merge(node::router(parts.context.clone()))
         .fallback(v1::unknown)
 }

@@ -1,5 +1,6 @@
 //! Floor 0: the vocabulary that every other room shares. Standard library only; pure.
 
+pub mod base32;
 pub mod cidr;
 pub mod counter;
 pub mod digest;

@@ -28,6 +28,7 @@ mod status;
 mod swarm;
 mod table;
 mod token;
+mod trust;
 mod watch;
 mod write;
 
@@ -133,6 +134,8 @@ enum Command {
     Lease(observed::Lease),
     #[command(subcommand)]
     Discover(observed::Discover),
+    #[command(subcommand)]
+    Trust(trust::Trust),
     Events(events::Events),
     Explain(explain::Explain),
     Replay(replay::Replay),
@@ -199,6 +202,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::SshCa(command) => command.run(&client(&global)?),
         Command::Network(command) => command.run(&client(&global)?, &global),
         Command::Lease(command) => command.run(&client(&global)?, &global),
+        Command::Trust(command) => command.run(&client(&global)?, &global),
         Command::Discover(command) => command.run(&client(&global)?, &global),
         Command::Events(command) => command.run(&client(&global)?, &global),
         Command::Status(command) => command.run(&client(&global)?, &global),

@@ -12,7 +12,7 @@ use crate::cli::client::{Client, escape};
 use crate::cli::nodes::fields::Fields;
 use crate::cli::watch::Watch;
 use crate::cli::write::{DryRun, Writer};
-use crate::cli::{Global, edit, table};
+use crate::cli::{Global, edit, table, trust};
 
 /// List, show, declare, change and remove nodes
 #[derive(Debug, Subcommand)]
@@ -59,6 +59,16 @@ Examples:
         name: String,
         #[command(flatten)]
         dry: DryRun,
+    },
+    /// Vouch for the boot of a node: the one that is going on, or its next one
+    #[command(after_help = "\
+Needed where policy wants it (trust.arm_on = \"operator\"), and to release a boot that is held.
+What a boot was given and what not: muster trust show NODE.
+
+Example:
+  muster node arm nid007")]
+    Arm {
+        name: String,
     },
     /// Remove nodes
     #[command(after_help = "\
@@ -133,6 +143,7 @@ impl Node {
                 say(writer(dry).send(Method::PATCH, &path(&name), &body)?, global)
             }
             Node::Edit { name, dry } => edit::edit(&writer(dry), &path(&name)),
+            Node::Arm { name } => trust::arm(&name, client, global),
             Node::Rm { set, dry } => {
                 writer(dry).report_bare(Method::DELETE, &format!("/nodes?set={}", escape(&set)))
             }

@@ -5,6 +5,7 @@
 
 pub mod bmc;
 pub mod boot;
+pub mod boot_session;
 pub mod change;
 pub mod document;
 pub mod group;
@@ -25,6 +26,7 @@ pub mod validate;
 
 pub use bmc::Bmc;
 pub use boot::{Arch, BootTarget, Firmware, Stage};
+pub use boot_session::{BootSession, SessionId, SessionState};
 pub use change::{Change, ChangeSet, Revision};
 pub use document::{Document, DocumentKey};
 pub use group::Group;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::Mac;
-use crate::model::{ChangeSet, Inventory, Lease, Revision, Sighting};
+use crate::model::{BootSession, ChangeSet, Inventory, Lease, Revision, SessionId, Sighting};
 
 pub use writer::{Store, WriterCounters};
 
@@ -22,6 +22,8 @@ pub enum Observation {
     RemoveLease(Ipv4Addr),
     PutSighting(Sighting),
     RemoveSighting(Mac),
+    PutSession(Box<BootSession>),
+    RemoveSession(SessionId),
 }
 
 /// What becomes durable together: change sets in order, each on the revision before it, and observations.
@@ -38,6 +40,9 @@ pub struct Loaded {
     pub inventory: Inventory,
     pub leases: Vec<Lease>,
     pub sightings: Vec<Sighting>,
+    pub sessions: Vec<BootSession>,
+    /// The highest sequence of any session ever stored, also of those that are gone.
+    pub session_sequence: u64,
 }
 
 /// Where batches become durable. Synchronous: it runs on the writer's thread.
@@ -118,6 +123,12 @@ impl Loaded {
                     self.sightings.push(seen.clone());
                 }
                 Observation::RemoveSighting(mac) => self.sightings.retain(|known| known.mac != *mac),
+                Observation::PutSession(session) => {
+                    self.session_sequence = self.session_sequence.max(session.sequence);
+                    self.sessions.retain(|known| known.id != session.id);
+                    self.sessions.push(BootSession::clone(session));
+                }
+                Observation::RemoveSession(id) => self.sessions.retain(|known| known.id != *id),
             }
         }
     }

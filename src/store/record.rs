@@ -6,11 +6,14 @@ mod declared;
 mod images;
 mod observed;
 mod secrets;
+mod sessions;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::model::{Assignment, Bmc, Document, Group, Image, Lease, Node, Profile, Secret, Sighting, Tag};
+use crate::model::{
+    Assignment, Bmc, BootSession, Document, Group, Image, Lease, Node, Profile, Secret, Sighting, Tag,
+};
 use crate::store::StoreError;
 
 /// The version that is written, and the newest that is read.
@@ -82,6 +85,7 @@ records! {
     Secret => secrets::SecretForm, "secret";
     Lease => observed::LeaseForm, "lease";
     Sighting => observed::SightingForm, "sighting";
+    BootSession => sessions::SessionForm, "boot session";
 }
 
 #[cfg(test)]

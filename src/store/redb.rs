@@ -33,6 +33,10 @@ const TAGS: Named = TableDefinition::new("tags");
 const SECRETS: Named = TableDefinition::new("secrets");
 const LEASES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("leases");
 const SIGHTINGS: Named = TableDefinition::new("sightings");
+const SESSIONS: Named = TableDefinition::new("boot_sessions");
+
+/// Beside the revision: the highest sequence of any session.
+const SEQUENCE: &str = "session_sequence";
 
 /// The layout of the tables. A file of a higher one was written by a newer muster.
 const LAYOUT: u64 = 1;
@@ -123,6 +127,8 @@ impl RedbBackend {
         loaded.inventory.secrets = named_map(named(SECRETS)?, |secret: &Secret| secret.key.clone())?;
         loaded.sightings =
             named(SIGHTINGS)?.iter().map(|row| Record::parse(row)).collect::<Result<_, _>>()?;
+        loaded.sessions = named(SESSIONS)?.iter().map(|row| Record::parse(row)).collect::<Result<_, _>>()?;
+        loaded.session_sequence = number(SEQUENCE)?.unwrap_or(0);
         Ok(loaded)
     }
 
@@ -216,7 +222,7 @@ fn open(path: &Path) -> Result<Database, StoreError> {
 }
 
 fn make_tables(transaction: &WriteTransaction) -> Result<(), ::redb::Error> {
-    for table in [BMCS, GROUPS, PROFILES, ASSIGNMENTS, DOCUMENTS, IMAGES, TAGS, SECRETS, SIGHTINGS] {
+    for table in [BMCS, GROUPS, PROFILES, ASSIGNMENTS, DOCUMENTS, IMAGES, TAGS, SECRETS, SIGHTINGS, SESSIONS] {
         transaction.open_table(table)?;
     }
     transaction.open_table(NODES)?;
@@ -301,6 +307,8 @@ fn write_observations(
     }
     let mut leases = transaction.open_table(LEASES)?;
     let mut sightings = transaction.open_table(SIGHTINGS)?;
+    let mut sessions = transaction.open_table(SESSIONS)?;
+    let mut meta = transaction.open_table(META)?;
     for observation in observations {
         match observation {
             Observation::PutLease(lease) => {
@@ -314,6 +322,14 @@ fn write_observations(
             }
             Observation::RemoveSighting(mac) => {
                 sightings.remove(mac.to_string().as_str())?;
+            }
+            Observation::PutSession(session) => {
+                sessions.insert(session.id.to_string().as_str(), session.emit().as_slice())?;
+                let highest = meta.get(SEQUENCE)?.map_or(0, |value| value.value());
+                meta.insert(SEQUENCE, highest.max(session.sequence))?;
+            }
+            Observation::RemoveSession(id) => {
+                sessions.remove(id.to_string().as_str())?;
             }
         }
     }

@@ -39,7 +39,7 @@ pub struct Entry {
 pub const CLOSED: u64 = u64::MAX;
 
 /// The kinds of events.
-pub const KINDS: [&str; 5] = ["boot", "inventory", "lease", "secret", "sighting"];
+pub const KINDS: [&str; 6] = ["boot", "inventory", "lease", "secret", "sighting", "trust"];
 
 /// Events behind a place, or how many are gone.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -11,6 +11,7 @@ pub mod link;
 pub mod loaders;
 pub mod nbd;
 pub mod notify;
+pub mod sessions;
 pub mod swarm;
 pub mod tasks;
 pub mod tftp;

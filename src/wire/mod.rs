@@ -9,6 +9,7 @@ pub mod dns;
 pub mod frame;
 pub mod ipxe;
 pub mod nbd;
+pub mod newc;
 pub mod pcap;
 pub mod range;
 pub mod ssh;

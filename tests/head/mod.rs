@@ -14,6 +14,7 @@ use tower::ServiceExt;
 
 use muster::api::context::{Context, PhoneHomes, Turn};
 use muster::api::images::ImageUse;
+use muster::api::node::NodeTrust;
 use muster::app::config::Config;
 use muster::app::routes::{self, Parts};
 use muster::app::{journalist, publisher};
@@ -102,7 +103,16 @@ impl Head {
         Head::on(Arc::new(tempfile::tempdir().unwrap()), site)
     }
 
+    /// A head whose trust in nodes is this one.
+    pub fn trusting(site: &str, change: impl FnOnce(&mut NodeTrust)) -> Head {
+        Head::made(Arc::new(tempfile::tempdir().unwrap()), site, change)
+    }
+
     fn on(folder: Arc<tempfile::TempDir>, site: &str) -> Head {
+        Head::made(folder, site, |_| ())
+    }
+
+    fn made(folder: Arc<tempfile::TempDir>, site: &str, change: impl FnOnce(&mut NodeTrust)) -> Head {
         let tasks = Tasks::new();
         let (store, loaded) = Store::open(memory()).unwrap();
         let site = Arc::new(Config::parse(site).unwrap().site);
@@ -119,9 +129,13 @@ impl Head {
         let journal = Journal::new(now());
         journalist::start(Arc::clone(&snapshot), published.clone(), journal.clone(), &tasks);
         let blobs = Blobs::open(folder.path(), settings()).unwrap();
-        let (turn, about, calls) = (Turn::default(), Arc::default(), PhoneHomes::default());
-        // Apart from the blobs.
+        // Apart from the blobs, and only until it is read.
         let keys = tempfile::tempdir().unwrap();
+        let mut trust = NodeTrust::trial(keys.path(), &store, &journal, &snapshot).unwrap();
+        change(&mut trust);
+        trust.sessions.start(&tasks);
+        let trust = Arc::new(trust);
+        let (turn, about, calls) = (Turn::default(), Arc::default(), PhoneHomes::default());
         let chest = Arc::new(Chest::open(keys.path(), None).unwrap());
         let context = Context {
             snapshot,
@@ -138,6 +152,7 @@ impl Head {
             blobs,
             chest: Arc::clone(&chest),
             ssh: Arc::new(SshAuthority::open(&chest, keys.path()).unwrap()),
+            trust,
         };
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
         let site_key = SiteKey::open(&chest, keys.path(), &keys.path().join("site.pub")).unwrap();
@@ -178,7 +193,8 @@ impl Head {
         self.request(Peer::Local, method, path, fields, body.into()).await
     }
 
-    async fn request(
+    /// Asks as this peer, with these fields in the head of the request.
+    pub async fn request(
         &self,
         peer: Peer,
         method: &str,

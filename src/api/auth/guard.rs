@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::auth::table::{Need, need};
 use crate::api::auth::{Caller, Door, forwarded, records};
+use crate::api::node::is_by_socket;
 use crate::api::problem::Problem;
 use crate::api::v1;
 use crate::engine::token::{Refusal, Verified};
@@ -20,7 +21,9 @@ use crate::transport::http::Peer;
 pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: Next) -> Response {
     // Whoever put no peer there is no listener of ours; nothing is known about the caller then.
     let peer = request.extensions().get::<Peer>().copied();
+    // What a node gets depends on where it is: there, nobody speaks for it.
     if let Some(Peer::Tcp { remote, local }) = peer
+        && !is_by_socket(request.uri().path())
         && let Some(client) = forwarded::client(remote.ip(), request.headers(), &door.0.policy.proxies)
     {
         let remote = SocketAddr::new(client, 0);

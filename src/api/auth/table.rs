@@ -60,6 +60,7 @@ pub const RULES: &[Rule] = &[
     any("/api/v1/keys/**", ADMIN),
     read("/api/v1/secrets/**", VIEWER),
     any("/api/v1/secrets/**", ADMIN),
+    any("/api/v1/trust/void", ADMIN),
     read("/api/v1/openapi.json", OPEN),
     read("/api/v1/**", VIEWER),
     any("/api/v1/**", OPERATOR),
@@ -69,6 +70,13 @@ pub const RULES: &[Rule] = &[
     read("/loaders/**", OPEN),
     read("/images/**", OPEN),
     read("/openchami/**", OPEN),
+    // Boot sessions of nodes; these check grants, keys and tokens of nodes themselves.
+    read("/b/{}/boot.cpio", OPEN),
+    post("/node/v1/claim", OPEN),
+    post("/node/v1/attest/start", OPEN),
+    post("/node/v1/attest/finish", OPEN),
+    post("/node/v1/sealed", OPEN),
+    read("/node/v1/keyset", OPEN),
     // Where tokens come from; these check secrets themselves.
     any("/token", OPEN),
     any("/oauth2/token", OPEN),

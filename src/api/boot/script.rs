@@ -8,9 +8,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::boot::{BootApi, query, reach};
+use crate::api::cloud_init::Asker;
 use crate::api::context::Context;
 use crate::base::Mac;
-use crate::engine::boot::{Decision, Request, decide, script};
+use crate::engine::boot::{Decision, Outcome, Program, Request, decide, script, url};
 use crate::model::{Change, Snapshot};
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
@@ -51,6 +52,10 @@ pub(crate) async fn own(
     let told = format!("{} asks for its script: {decision}", node.unwrap_or(&mac));
     let entry = Entry::new(now(), "boot", told).node(node).with("mac", &mac).with("attempt", request.attempt);
     api.context.journal.write(entry.with("rule", &decision));
+    let decision = match granted(&api.context, &snapshot, decision, peer).await {
+        Ok(decision) => decision,
+        Err(answer) => return answer,
+    };
     match script::render(&decision, &request, &snapshot.site, reach(&api.context, peer)) {
         Ok(Some(script)) => text(StatusCode::OK, script),
         Ok(None) => text(StatusCode::NOT_FOUND, format!("not booted by this head: {decision}\n")),
@@ -59,6 +64,45 @@ pub(crate) async fn own(
             text(StatusCode::INTERNAL_SERVER_ERROR, format!("{decision}: {error}\n"))
         }
     }
+}
+
+/// Adds the grant to what a node boots that is to have a session, and asks from its own address. Everything else
+/// stays as it is: the node comes up without its secrets.
+pub(crate) async fn granted(
+    context: &Context,
+    snapshot: &Snapshot,
+    decision: Decision,
+    peer: Peer,
+) -> Result<Decision, Response> {
+    let trust = &context.trust;
+    let node = decision.node.clone().filter(|node| trust.wants(snapshot, node));
+    let (Some(node), Outcome::Boot(Program::Linux { .. }), Peer::Tcp { remote, .. }) =
+        (node, &decision.outcome, peer)
+    else {
+        return Ok(decision);
+    };
+    match Asker::of_peer(context, peer).await {
+        Ok(asker) if asker.node.id == node.id => {}
+        Ok(_) | Err(_) => return Ok(decision),
+    }
+    match trust.sessions.script(node.id, remote.ip()).await {
+        Ok(None) => Ok(decision),
+        Ok(Some(session)) => {
+            let reach = reach(context, peer);
+            Ok(script::granted(decision, url::grant(reach.head, reach.port, session)))
+        }
+        Err(error) => {
+            tracing::error!(node = node.name.as_str(), %error, "a boot session does not go on");
+            Err(busy())
+        }
+    }
+}
+
+/// iPXE waits as long as Retry-After says and asks the same URL again.
+fn busy() -> Response {
+    let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, "the store is busy\n".to_owned());
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    answer
 }
 
 /// Decides, and uses up a one-shot assignment before its script leaves: of two requests at once only one gets
@@ -85,10 +129,7 @@ pub(crate) async fn settle(
         Ok(_) => Ok((snapshot, decision)),
         Err(problem) => {
             tracing::error!(?problem, "a one-shot assignment could not be used up");
-            // iPXE waits as long as Retry-After says and asks the same URL again.
-            let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, "the store is busy\n".to_owned());
-            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-            Err(answer)
+            Err(busy())
         }
     }
 }

@@ -301,6 +301,32 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     op("post", "/secrets/{secret}/reveal", "Show its value", REVEAL, None, Some("Revealed")),
     op("get", "/ssh-ca", "Public key of the authority that signs host keys", &[], None, Some("text")),
+    op("get", "/trust/sessions", "List boot sessions, by node", PAGE, None, Some("[Session]")),
+    op(
+        "get",
+        "/trust/nodes/{name}",
+        "Show how far a node is trusted, and why not further",
+        &[],
+        None,
+        Some("NodeTrust"),
+    ),
+    op(
+        "post",
+        "/trust/nodes/{name}/arm",
+        "Vouch for the boot of a node that is going on, or for its next one",
+        &[],
+        None,
+        Some("Session"),
+    ),
+    op("post", "/trust/nodes/{name}/revoke", "End the boot session of a node", &[], None, Some("Session")),
+    op(
+        "post",
+        "/trust/void",
+        "Make void what all nodes were given to redeem, after a restore of the whole data directory",
+        &[],
+        None,
+        Some("Epoch"),
+    ),
     op("get", "/openapi.json", "This document", &[], None, Some("any")),
 ];
 

@@ -5,6 +5,7 @@ use axum::http::{Method, Request, StatusCode};
 use tower::ServiceExt;
 
 use crate::api::context::{Context, PhoneHomes, Turn};
+use crate::api::node::NodeTrust;
 use crate::api::openapi::{OPERATIONS, document};
 use crate::api::v1::router;
 use crate::base::Timestamp;
@@ -36,8 +37,11 @@ async fn every_operation_is_routed_and_every_schema_exists() {
     let folder = tempfile::tempdir().unwrap();
     let keys = tempfile::tempdir().unwrap();
     let chest = Arc::new(Chest::open(keys.path(), None).unwrap());
+    let snapshot = Arc::new(SnapshotCell::default());
+    let trust = NodeTrust::trial(folder.path(), &store, &journal, &snapshot).unwrap();
     let context = Context {
-        snapshot: Arc::new(SnapshotCell::default()),
+        snapshot,
+        trust: Arc::new(trust),
         published,
         store,
         dhcp: Handle::pair().0,

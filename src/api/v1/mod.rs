@@ -24,6 +24,7 @@ pub mod secrets;
 pub mod status;
 mod terms;
 pub mod traffic;
+pub mod trust;
 pub mod types;
 pub mod uploads;
 mod work;
@@ -101,6 +102,11 @@ pub fn router(context: Context) -> Router {
         .route("/networks/{name}", get(observed::network))
         .route("/leases", get(observed::leases))
         .route("/leases/{address}", delete(observed::free))
+        .route("/trust/sessions", get(trust::sessions))
+        .route("/trust/nodes/{name}", get(trust::show))
+        .route("/trust/nodes/{name}/arm", post(trust::arm))
+        .route("/trust/nodes/{name}/revoke", post(trust::revoke))
+        .route("/trust/void", post(trust::void))
         .route("/sightings", get(observed::sightings))
         .route("/rogues", get(observed::rogues))
         .route("/status", get(status::status))

@@ -67,6 +67,17 @@ pub fn render(
     Ok(Some(rendered.finish()))
 }
 
+/// The same decision with the grant of a boot session as the last initrd, behind those of the image. Only a Linux
+/// program can take one.
+#[must_use]
+pub fn granted(decision: Decision, url: String) -> Decision {
+    let mut decision = decision;
+    if let Outcome::Boot(Program::Linux { initrds, .. }) = &mut decision.outcome {
+        initrds.push(url);
+    }
+    decision
+}
+
 /// A script that tells a waiting machine's console what is missing, and asks again.
 fn hold(script: Script, request: &Request, reach: Reach) -> Result<Script, Unwritable> {
     let mac = request.mac.map_or_else(|| "unknown".to_owned(), |mac| mac.to_string());

@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use crate::base::Mac;
+use crate::model::SessionId;
 
 /// Path of the boot script; the query tells whom it is for.
 pub const SCRIPT: &str = "/boot/script";
@@ -15,6 +16,19 @@ pub const IMAGES: &str = "/images";
 pub const OPENCHAMI: &str = "/openchami";
 /// Path of the constant script that asks for the machine's own.
 pub const BOOT: &str = "/boot.ipxe";
+
+/// Path below which boot sessions lie.
+pub const SESSIONS: &str = "/b";
+/// The file of a session that holds its grant.
+pub const GRANT: &str = "boot.cpio";
+/// Path below which nodes claim, attest and seal.
+pub const NODE: &str = "/node/v1";
+
+/// The URL of a boot session's grant. The session's name is no secret; what it leads to is served once, to one address.
+#[must_use]
+pub fn grant(head: Ipv4Addr, port: u16, session: SessionId) -> String {
+    format!("http://{head}:{port}{SESSIONS}/{session}/{GRANT}")
+}
 
 /// The URL of a machine's script. iPXE fills in the `${…}` parts itself, also within option 67.
 #[must_use]

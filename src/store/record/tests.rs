@@ -1,4 +1,6 @@
-use crate::model::{Assignment, Bmc, Document, Group, Lease, Node, Profile, Secret, Sighting};
+use crate::model::{
+    Assignment, Bmc, BootSession, Document, Group, Lease, Node, Profile, Secret, Sighting,
+};
 use crate::store::StoreError;
 use crate::store::record::Record;
 
@@ -32,6 +34,8 @@ const SECRETS: [&str; 3] = [
 const LEASE: &str = r#"{"address":"192.0.2.200","mac":"00:00:5e:00:53:99","client_id":null,"network":"boot","state":"bound","starts":1,"expires":2,"host_name":"x"}"#;
 const IPOIB_LEASE: &str = r#"{"address":"192.0.2.201","mac":null,"client_id":[255,0,1],"network":"boot","state":"declined","starts":1,"expires":2,"host_name":null}"#;
 const SIGHTING: &str = r#"{"mac":"00:00:5e:00:53:99","first":1,"last":2,"requests":3,"network":"boot","vendor_class":"PXEClient","arch":"arm64","firmware":"UEFI HTTP","uuid":null,"circuit":"eth7","host_name":null}"#;
+const SESSION: &str = r#"{"id":"aebagbafaydqqcikbmga2dqpca","node":7,"state":"claimed","armed_by":"dhcp","held":null,"mac":"00:00:5e:00:53:07","address":"192.0.2.7","relay":null,"uuid":null,"arch":"x86_64","epoch":1,"sequence":9,"made":1,"expires":2,"grants":["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="],"wrong":1,"claim":{"of":"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=","to":"192.0.2.7:700","at":3,"reply":"e30="},"attestation":null,"level":"1","withheld":["host-key"],"deliveries":[{"secret":"munge","version":2,"at":3,"to":"192.0.2.7","bundle":"AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM="}],"events":[{"at":1,"alarm":false,"text":"boots; armed by dhcp"}]}"#;
+const HELD_SESSION: &str = r#"{"id":"aebagbafaydqqcikbmga2dqpca","node":7,"state":"armed","armed_by":"operator","held":"possible-mac-spoof","mac":"00:00:5e:00:53:07","address":null,"relay":"192.0.2.1","uuid":"11223344-5566-7788-99aa-bbccddeeff00","arch":null,"epoch":1,"sequence":9,"made":1,"expires":2,"grants":[],"wrong":0,"claim":null,"attestation":null,"level":"0","withheld":[],"deliveries":[],"events":[]}"#;
 
 fn check<R: Record>(json: &str) {
     let octets = [&[1], json.as_bytes()].concat();
@@ -53,6 +57,8 @@ fn every_record_of_version_1_loads_and_is_written_alike() {
     check::<Lease>(LEASE);
     check::<Lease>(IPOIB_LEASE);
     check::<Sighting>(SIGHTING);
+    check::<BootSession>(SESSION);
+    check::<BootSession>(HELD_SESSION);
 }
 
 #[test]

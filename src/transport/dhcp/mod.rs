@@ -14,4 +14,4 @@ mod witness;
 
 pub use counters::DhcpCounters;
 pub use handle::{Command, Handle, NotRunning, Rogue};
-pub use task::{Dhcp, DhcpError};
+pub use task::{Booting, Dhcp, DhcpError};

@@ -13,10 +13,11 @@ use crate::base::{Mac, NetworkName, Timestamp};
 use crate::engine::dhcp::{
     AddressRule, Answer, Ingress, Observed, Request, Route, Verdict, respond, watch as listen,
 };
+use crate::model::boot_session::Channel;
 use crate::model::lease::LeaseChange;
 use crate::model::lease_table::Choice;
 use crate::model::snapshot::Machine;
-use crate::model::{DhcpMode, Lease, LeaseKey, LeaseState, Revision, Sighting, SnapshotCell, Stage};
+use crate::model::{DhcpMode, Lease, LeaseKey, LeaseState, NodeId, Revision, Sighting, SnapshotCell, Stage};
 use crate::store::Store;
 use crate::transport::clock::now;
 use crate::transport::dhcp::counters::DhcpCounters;
@@ -29,7 +30,7 @@ use crate::transport::dhcp::shadow::Shadow;
 use crate::transport::dhcp::witness::Witness;
 use crate::transport::journal::{Entry, Journal};
 use crate::transport::tasks::Tasks;
-use crate::wire::dhcp::Message;
+use crate::wire::dhcp::{Message, MessageType};
 
 /// How often deadlines are looked at; the finest is the ARP probe's (300 ms).
 const TICK: Duration = Duration::from_millis(50);
@@ -54,7 +55,13 @@ pub struct Dhcp {
     pub links: watch::Receiver<u64>,
     /// Where leases and unknown machines are told.
     pub journal: Journal,
+    /// Who is told of nodes that begin to boot.
+    pub booting: Option<Booting>,
 }
+
+/// Hears of a declared node whose firmware or loader looks for a server and is answered, and by which way it
+/// boots. Called by the task itself: it must not wait.
+pub type Booting = Arc<dyn Fn(NodeId, Channel) + Send + Sync>;
 
 /// Says why DHCP could not start.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +85,7 @@ struct Task {
     ledger: Ledger<Outgoing>,
     witness: Witness,
     journal: Journal,
+    booting: Option<Booting>,
     probes: Probes,
     limiter: Limiter,
     /// When our iPXE was last handed to a machine's foreign one.
@@ -108,6 +116,7 @@ impl Dhcp {
             snapshot: self.snapshot,
             witness: Witness::new(self.store.clone(), self.sightings),
             journal: self.journal,
+            booting: self.booting,
             ledger: Ledger::new(self.store, self.leases),
             probes: Probes::default(),
             limiter: Limiter::default(),
@@ -229,6 +238,7 @@ impl Task {
                 if let Some((address, _)) = explanation.address.filter(|_| reply.as_deref() == Some("ACK")) {
                     self.tell_lease(mac, address, request.stage, now);
                 }
+                self.tell_boot(request);
                 let address = explanation.address.map(|(address, _)| tracing::field::display(address));
                 let (mac, stage) = (mac.map(tracing::field::display), request.stage.as_str());
                 tracing::info!(mac, address, stage, reply, "dhcp");
@@ -266,6 +276,21 @@ impl Task {
         let node = machine.as_ref().map(Machine::name);
         let entry = Entry::new(now, "lease", text).node(node).with("mac", &mac).with("address", address);
         self.journal.write(entry.with("stage", stage.as_str()));
+    }
+
+    /// Tells of a node that begins to boot: each program that boots begins with a DISCOVER, and a system that
+    /// runs does not send one as firmware does.
+    fn tell_boot(&self, request: &Request) {
+        let Request { message, mac, stage, arch, .. } = request;
+        let (Some(booting), Some(mac)) = (&self.booting, mac) else { return };
+        if *stage == Stage::System || message.message_type() != Some(MessageType::Discover) {
+            return;
+        }
+        if let Some(Machine::Node { node, .. }) = self.snapshot.load().by_mac(*mac) {
+            let relay = Some(message.giaddr).filter(|relay| !relay.is_unspecified());
+            let uuid = message.uuid();
+            booting(node.id, Channel { mac: *mac, address: None, relay, uuid, arch: *arch });
+        }
     }
 
     fn send(&self, outgoing: &Outgoing) {

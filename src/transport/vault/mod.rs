@@ -8,6 +8,7 @@ mod authority;
 pub mod chest;
 mod file;
 mod keyfile;
+mod nodes;
 mod secrets;
 mod signer;
 mod site;
@@ -26,7 +27,7 @@ use crate::base::Timestamp;
 use crate::engine::token::{Algorithm, Claims};
 
 pub use authority::{Authority, Leaf};
-pub use chest::{Chest, Purpose};
+pub use nodes::{NodeKeys, random};
 pub use secrets::make_value;
 pub use site::SiteKey;
 pub use ssh::SshAuthority;
@@ -49,6 +50,8 @@ pub struct Vault {
     pub site: Arc<SiteKey>,
     /// Signs host keys of nodes.
     pub ssh: Arc<SshAuthority>,
+    /// What nodes get in their boots.
+    pub nodes: Arc<NodeKeys>,
     tokens: ArcSwap<TokenKeys>,
     pub authority: Authority,
     folder: PathBuf,
@@ -125,8 +128,9 @@ impl Vault {
         let tokens = ArcSwap::from_pointee(TokenKeys::open(&chest, &folder, now)?);
         let site = Arc::new(SiteKey::open(&chest, &folder, &data_dir.join(SITE_KEY))?);
         let authority = Authority::open(&chest, &folder, &certificate_path(data_dir), now)?;
+        let nodes = Arc::new(NodeKeys::open(&chest, &folder, Arc::clone(&site))?);
         let ssh = Arc::new(SshAuthority::open(&chest, &folder)?);
-        Ok(Vault { chest, site, ssh, tokens, authority, folder })
+        Ok(Vault { chest, site, nodes, ssh, tokens, authority, folder })
     }
 
     /// The public keys of tokens, as they are published: those that sign, then former ones.

@@ -37,6 +37,12 @@ impl SiteKey {
         &self.public
     }
 
+    /// The public half: 32 octets, RFC 8032 section 5.1.5.
+    #[must_use]
+    pub fn octets(&self) -> [u8; 32] {
+        self.key.verifying_key().to_bytes()
+    }
+
     /// Ed25519, RFC 8032: 64 octets.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {

@@ -62,6 +62,15 @@ pub(crate) async fn show(
     if asks_arch {
         return ask_arch(&decision, &asked, reach).map(text).map_err(|error| unwritable(&decision, &error));
     }
+    // Who only looks is no node that boots.
+    let decision = if in_json || is_person(&headers) {
+        decision
+    } else {
+        match boot::script::granted(&api.context, &snapshot, decision, peer).await {
+            Ok(decision) => decision,
+            Err(answer) => return Ok(answer),
+        }
+    };
     let script = render(&decision, &asked, &snapshot.site, reach);
     let Some(script) = script.map_err(|error| unwritable(&decision, &error))? else {
         return Err(refusal(&decision, &asked));

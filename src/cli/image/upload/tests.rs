@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use indicatif::ProgressBar;
 
 use crate::api::context::{Context, PhoneHomes, Turn};
+use crate::api::node::NodeTrust;
 use crate::api::v1;
 use crate::base::{Digest, Timestamp};
 use crate::cli::client::Client;
@@ -69,20 +70,25 @@ impl Daemon {
         let blobs = Blobs::open(&folder.path().join("blobs"), settings).unwrap();
         let streams = crate::transport::http::Streams::new(&Default::default(), Arc::new(|_| ()));
         let chest = Arc::new(Chest::open(folder.path(), None).unwrap());
+        let ssh = Arc::new(SshAuthority::open(&chest, folder.path()).unwrap());
+        let (store, journal) = (Store::open(memory()).unwrap().0, Journal::new(Timestamp(0)));
+        let snapshot = Arc::new(SnapshotCell::default());
+        let trust = NodeTrust::trial(folder.path(), &store, &journal, &snapshot).unwrap();
         let context = Context {
-            ssh: Arc::new(SshAuthority::open(&chest, folder.path()).unwrap()),
+            ssh,
             chest,
+            trust: Arc::new(trust),
             images: Default::default(),
             streams,
-            snapshot: Arc::new(SnapshotCell::default()),
+            snapshot,
             published: tokio::sync::watch::channel(Revision(0)).1,
-            store: Store::open(memory()).unwrap().0,
+            store,
             dhcp: Handle::pair().0,
             started: Timestamp(0),
             turn: Turn::default(),
             calls: PhoneHomes::default(),
             about: Arc::default(),
-            journal: Journal::new(Timestamp(0)),
+            journal,
             blobs: blobs.clone(),
         };
         let wire = Arc::new(Wire::default());

@@ -1,0 +1,57 @@
+//! The archive with a session's grant.
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use zeroize::Zeroizing;
+
+use crate::api::boot::reach;
+use crate::api::context::Context;
+use crate::api::node::answer;
+use crate::api::problem::Problem;
+use crate::engine::trust::grant::Grant;
+use crate::engine::trust::keyset::fingerprint;
+use crate::engine::trust::nonce_hash;
+use crate::model::SessionId;
+use crate::transport::clock::now;
+use crate::transport::http::Peer;
+use crate::transport::sessions::{ChangeError, address};
+use crate::transport::vault::random;
+
+/// Each answer holds a nonce of its own, made for it: the session keeps the hash, and nobody the nonce.
+pub(crate) async fn archive(
+    State(context): State<Context>,
+    Extension(peer): Extension<Peer>,
+    method: Method,
+    Path(session): Path<String>,
+) -> Response {
+    let served = if method == Method::GET { serve(&context, peer, &session).await } else { Err(None) };
+    match served {
+        Ok(archive) => answer(Bytes::from_owner(archive), "application/x-cpio"),
+        // To a loader, whose console shows the status alone.
+        Err(None) => (StatusCode::NOT_FOUND, "no such file\n").into_response(),
+        Err(Some(problem)) => problem.into_response(),
+    }
+}
+
+async fn serve(context: &Context, peer: Peer, session: &str) -> Result<Zeroizing<Vec<u8>>, Option<Problem>> {
+    let trust = &context.trust;
+    let Peer::Tcp { remote, .. } = peer else { return Err(None) };
+    let from = address(remote.ip()).ok_or(None)?;
+    let session: SessionId = session.parse().map_err(|_| None)?;
+    let made = random::<32>().map_err(|error| {
+        tracing::error!(%error, "a nonce cannot be made");
+        Some(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no randomness"))
+    })?;
+    let nonce = Zeroizing::new(made);
+    let hash = nonce_hash(nonce.as_slice());
+    match trust.sessions.change(session, |session| session.grant(from, hash, now())).await {
+        Ok(()) => {}
+        Err(ChangeError::Refused(_)) => return Err(None),
+        Err(error) => return Err(Some(error.into())),
+    }
+    let root = fingerprint(&trust.keys.root());
+    Ok(Grant { session, nonce, head: reach(context, peer).base(), root }.archive())
+}
