@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use crate::api::node::supply::FromVault;
 use crate::api::node::{NodePolicy, NodeTrust};
 use crate::app::config::Config;
 use crate::app::door::issuer;
@@ -47,7 +48,10 @@ pub(crate) fn open(
         privileged_port: config.trust.privileged_port,
         issuer: issuer(config),
     };
-    Ok(Arc::new(NodeTrust::new(sessions, Arc::clone(&vault.nodes), policy)))
+    let mut trust = NodeTrust::new(sessions, Arc::clone(&vault.nodes), policy);
+    let (chest, ssh) = (Arc::clone(&vault.chest), Arc::clone(&vault.ssh));
+    trust.secrets = Arc::new(FromVault { chest, ssh });
+    Ok(Arc::new(trust))
 }
 
 /// Begins a session for each node that boots and is to have one.

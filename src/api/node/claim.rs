@@ -12,6 +12,7 @@ use crate::api::context::Context;
 use crate::api::node::pack::{Packed, Parcel};
 use crate::api::node::{answer, bearer, node_of, octets, read, session_id, socket};
 use crate::api::problem::Problem;
+use crate::api::secrets::ensure_host_keys;
 use crate::base::Level;
 use crate::engine::trust::session::Redeemed;
 use crate::engine::trust::{key_hash, nonce_hash};
@@ -50,6 +51,10 @@ pub(crate) async fn claim(
     let nonce = nonce_hash(&octets::<32>("nonce", &body.nonce)?);
     let key: [u8; 32] = octets("node_pub", &body.node_pub)?;
     let id = session_id(&body.session)?;
+    if let Some(session) = trust.sessions.get(id) {
+        // Host keys are made before the first delivery of a node that has none yet.
+        ensure_host_keys(&context, session.node).await?;
+    }
     let snapshot = context.snapshot.load();
     let epoch = trust.sessions.epoch();
     let now = now();

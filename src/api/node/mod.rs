@@ -12,6 +12,7 @@ mod claim;
 mod grant;
 mod pack;
 pub mod secure;
+pub mod supply;
 
 use std::net::SocketAddrV4;
 use std::path::Path;

@@ -50,8 +50,9 @@ impl Parcel<'_> {
         session: &BootSession,
     ) -> Result<Packed, Problem> {
         let mut choice = trust.secrets.choose(snapshot, node, self.level);
-        let chosen: Vec<(String, u64)> =
+        let mut chosen: Vec<(String, u64)> =
             choice.items.iter().map(|item| (item.id.clone(), item.version)).collect();
+        chosen.dedup(); // host keys are one secret in several files
         let withheld: Vec<String> = choice.withheld.iter().map(|one| one.id.clone()).collect();
         if self.level == Level::Grant {
             choice.items.push(self.cloud_init(trust, node, session)?);
