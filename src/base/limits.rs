@@ -387,3 +387,28 @@ pub const READER_SPAN: Millis = Millis::from_secs(120);
 
 /// A machine that unpacks while it reads is slow; what is slower than 2 kB/s is no machine that boots.
 pub const READER_BYTES_MIN: u64 = 256 << 10;
+
+/// Characters of one text in a line of the audit log: a request line with a long name, a list of eight things.
+pub const AUDIT_TEXT_CHARS_MAX: usize = 512;
+
+/// Lines of the audit log in one answer.
+pub const AUDIT_PAGE_LINES_MAX: usize = 1000;
+
+/// Lines of the audit log that one question may look at. The store's writer does it between two commits, and
+/// DHCP waits for it: 4096 lines take below 10 ms.
+pub const AUDIT_SCAN_LINES_MAX: usize = 4096;
+
+/// Lines between two signed checkpoints of the audit log.
+pub const AUDIT_CHECKPOINT_LINES: u64 = 1000;
+
+/// The longest that new lines of the audit log wait for a signed checkpoint.
+pub const AUDIT_CHECKPOINT_SPAN: Millis = Millis::from_secs(3600);
+
+/// Lines of the audit log that go at once; the store's other writers wait meanwhile.
+pub const AUDIT_DROP_LINES_MAX: u64 = 10_000;
+
+/// Repeated refusals of one address within this span are one line and a count.
+pub const REFUSAL_SPAN: Millis = Millis::from_secs(60);
+
+/// Addresses whose refusals are counted apart: a scan of some subnets. Those beyond are counted together.
+pub const REFUSAL_ADDRESSES_MAX: usize = 4096;

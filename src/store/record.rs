@@ -2,6 +2,7 @@
 //! written must load for ever (golden lines in `tests.rs`). A record is one version octet and JSON: self-describing, so
 //! that a field can be added without a new version, and readable when things go wrong at night.
 
+mod audit;
 mod declared;
 mod images;
 mod observed;
@@ -9,6 +10,7 @@ mod observed;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::model::audit::{Checkpoint, Line};
 use crate::model::{Assignment, Bmc, Document, Group, Image, Lease, Node, Profile, Sighting, Tag};
 use crate::store::StoreError;
 
@@ -80,6 +82,8 @@ records! {
     Tag => images::TagForm, "tag";
     Lease => observed::LeaseForm, "lease";
     Sighting => observed::SightingForm, "sighting";
+    Line => audit::LineForm, "audit";
+    Checkpoint => audit::CheckpointForm, "audit checkpoint";
 }
 
 #[cfg(test)]

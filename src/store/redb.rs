@@ -1,6 +1,8 @@
 //! The default backend: one redb file. A commit is one transaction with an fsync; only records that changed
 //! are written.
 
+mod audit;
+
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use ::redb::{
 
 use crate::base::SharedMap;
 use crate::base::shared::Difference;
+use crate::model::audit::{Page, Query};
 use crate::model::profile::AssignmentKey;
 use crate::model::{Assignment, DocumentKey, Inventory, Node, NodeId, Revision};
 use crate::store::record::Record;
@@ -121,6 +124,7 @@ impl RedbBackend {
         loaded.inventory.tags = named_map(named(TAGS)?, |tag: &crate::model::Tag| tag.key.clone())?;
         loaded.sightings =
             named(SIGHTINGS)?.iter().map(|row| Record::parse(row)).collect::<Result<_, _>>()?;
+        (loaded.tip, loaded.checkpoints) = audit::load(&transaction, &self.path)?;
         Ok(loaded)
     }
 
@@ -152,6 +156,7 @@ impl RedbBackend {
             meta.insert("next_node", next.next_node)?;
         }
         write_observations(&transaction, &batch.observations)?;
+        audit::write(&transaction, &batch.observations)?;
         transaction.commit()?;
         Ok(())
     }
@@ -191,6 +196,10 @@ impl Backend for RedbBackend {
         Ok(revision)
     }
 
+    fn audit(&mut self, query: &Query) -> Result<Page, StoreError> {
+        audit::find(self.database()?, query, &self.path)
+    }
+
     fn foreign(&mut self, _wait: Duration) -> Result<Vec<Batch>, StoreError> {
         Ok(Vec::new()) // one process holds the file
     }
@@ -218,6 +227,7 @@ fn make_tables(transaction: &WriteTransaction) -> Result<(), ::redb::Error> {
     }
     transaction.open_table(NODES)?;
     transaction.open_table(LEASES)?;
+    audit::make_tables(transaction)?;
     let mut meta = transaction.open_table(META)?;
     if meta.get("layout")?.is_none() {
         meta.insert("layout", LAYOUT)?;
@@ -293,7 +303,7 @@ fn write_observations(
     transaction: &WriteTransaction,
     observations: &[Observation],
 ) -> Result<(), ::redb::Error> {
-    if observations.is_empty() {
+    if observations.iter().all(audit::is_ours) {
         return Ok(());
     }
     let mut leases = transaction.open_table(LEASES)?;
@@ -312,6 +322,10 @@ fn write_observations(
             Observation::RemoveSighting(mac) => {
                 sightings.remove(mac.to_string().as_str())?;
             }
+            Observation::Note(_)
+            | Observation::PutLine(_)
+            | Observation::PutCheckpoint(_)
+            | Observation::DropLines(_) => {}
         }
     }
     Ok(())
