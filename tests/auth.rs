@@ -522,3 +522,48 @@ async fn callers_are_told_apart() {
     let answer = guarded.net(&token, Method::GET, "/hsm/v2/service/who", "").await;
     assert_eq!(answer.text, "192.0.2.77 Some(Operator) alice");
 }
+
+#[tokio::test]
+async fn whoever_does_something_is_in_the_audit_log_and_no_secret_is() {
+    let guarded = Guarded::start();
+    let issued = guarded.issue("operator").await;
+    let token = issued["token"].as_str().unwrap();
+    let secret = guarded.client("deploy", "viewer").await;
+    let group = r#"{"description":"all"}"#;
+    guarded.net(token, Method::PUT, "/api/v1/groups/compute", group).await;
+    guarded.net(token, Method::PUT, "/api/v1/groups/rehearsed?dry_run", group).await;
+    guarded.net(token, Method::DELETE, "/api/v1/leases/192.0.2.200", "").await;
+    guarded.net(token, Method::GET, "/api/v1/nodes", "").await;
+    guarded.net(token, Method::POST, "/hsm/v2/State/Components/Query", r#"{"ComponentIDs":[]}"#).await;
+    for _ in 0..50 {
+        guarded.net("", Method::GET, "/api/v1/nodes", "").await;
+        guarded.net(token, Method::GET, "/api/v1/audit", "").await;
+    }
+    guarded.by_basic("192.0.2.9", "deploy", "wrong").await;
+    guarded.by_basic("192.0.2.8", "deploy", &secret).await;
+    let log = guarded.local(Method::GET, "/api/v1/audit?after=0", Value::Null).await;
+    assert!(!log.text.contains(token) && !log.text.contains(&secret), "{}", log.text);
+    let lines: Vec<String> = log.json()["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| {
+            let text = |name: &str| line[name].as_str().unwrap_or("-").to_owned();
+            let object = text("object").split(' ').take(2).collect::<Vec<_>>().join(" ");
+            let object = if object.starts_with("token ") { "token …".to_owned() } else { object };
+            [text("actor"), text("via"), text("ip"), text("outcome"), text("action"), object].join("|")
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "root|socket|-|done|POST /api/v1/tokens|token …",
+            "root|socket|-|done|POST /api/v1/token-clients|token.client deploy",
+            "alice|token|192.0.2.77|done|PUT /api/v1/groups/compute|group compute",
+            "alice|token|192.0.2.77|done|DELETE /api/v1/leases/192.0.2.200|",
+            "|nobody|192.0.2.77|refused|GET /api/v1/nodes|",
+            "|nobody|192.0.2.9|refused|POST /oauth2/token|client deploy",
+            "deploy|client|192.0.2.8|done|POST /oauth2/token|token …",
+        ]
+    );
+}

@@ -11,3 +11,4 @@ pub mod openapi;
 pub mod openchami;
 pub mod problem;
 pub mod v1;
+pub mod who;

@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use crate::app::config::images::Images;
 use crate::app::config_file::{At, ConfigProblem, Problems, Section};
 use crate::base::{Cidr, Millis};
+use crate::engine::audit::Keep;
 use crate::model::{Role, Site};
 use crate::transport::blobs::Settings;
 use crate::transport::http::StreamSettings;
@@ -46,6 +47,8 @@ pub struct Config {
     pub auth: Auth,
     pub tokens: Tokens,
     pub log: Log,
+    /// How much of the audit log stays.
+    pub audit: Keep,
     /// The API's Unix socket; none: `muster.sock` in the data directory.
     pub socket: Option<PathBuf>,
 }
@@ -167,6 +170,7 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     let socket = api.parsed::<Text>("socket", problems).map(|at| PathBuf::from(at.value.0));
     api.finish(problems);
     let log = log(root, problems);
+    let audit = audit(root, problems);
     let open = [&http, &https].into_iter().flatten().all(|address| address.ip().is_loopback());
     let (auth, tokens) = door::auth(root, open, problems);
     Config {
@@ -188,6 +192,7 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
         auth,
         tokens,
         log,
+        audit,
         socket,
     }
 }
@@ -238,6 +243,15 @@ fn log(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Log {
     let level = level.map_or_else(|| "info".to_owned(), |at| at.value);
     section.finish(problems);
     Log { format, level }
+}
+
+fn audit(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Keep {
+    let mut section = root.section("audit", problems);
+    let default = Keep::default();
+    let lines = section.number("lines", (1, 100_000_000), problems).unwrap_or(default.lines);
+    let life = section.parsed::<Span>("keep", problems).map_or(default.life, |at| at.value.0);
+    section.finish(problems);
+    Keep { lines, life }
 }
 
 /// A name server: an address, with or without a port.

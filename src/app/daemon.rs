@@ -22,6 +22,7 @@ use crate::engine::tftp::catalog::VirtualFile;
 use crate::model::validate::validate;
 use crate::model::{Site, Snapshot, SnapshotCell};
 use crate::store::{Store, open_redb};
+use crate::transport::audit::Audit;
 use crate::transport::blobs::Blobs;
 use crate::transport::clock::now;
 use crate::transport::dhcp::Dhcp;
@@ -148,6 +149,8 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     blobs.start(tasks);
     let streams = streams::open(config, &cell, &journal);
     streams.start(tasks);
+    let audit = Audit::new(store.clone(), Arc::clone(&vault.site), loaded.checkpoints);
+    audit.start(config.audit, tasks);
     let context = Context {
         snapshot: Arc::clone(&cell),
         published,
@@ -161,6 +164,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         blobs,
         images: ImageUse::default(),
         streams,
+        audit,
     };
     let webhooks = Webhooks::start(Manners::default(), tasks);
     smd::notify::start(&context, webhooks, tasks);

@@ -1,5 +1,6 @@
 //! Floor 6: commands, exit codes, text for people. Exit 0: done; 1: failed; 2: wrong use.
 
+mod audit;
 mod bmcs;
 mod boot;
 mod check;
@@ -133,6 +134,8 @@ enum Command {
     Swarm(swarm::Swarm),
     #[command(subcommand)]
     Token(token::Token),
+    #[command(subcommand)]
+    Audit(audit::Audit),
     Env(env::Env),
     Ca(env::Ca),
     Status(status::Status),
@@ -193,6 +196,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Events(command) => command.run(&client(&global)?, &global),
         Command::Status(command) => command.run(&client(&global)?, &global),
         Command::Token(command) => command.run(&client(&global)?, &global),
+        Command::Audit(command) => command.run(&client(&global)?, &global),
         Command::Env(command) => command.run(&client(&global)?, &global),
         Command::Ca(command) => command.run(&client(&global)?),
     }

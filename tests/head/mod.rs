@@ -20,6 +20,7 @@ use muster::app::{journalist, publisher};
 use muster::base::{Mac, Timestamp};
 use muster::model::{Firmware, Lease, LeaseKey, LeaseState, Sighting, Snapshot, SnapshotCell};
 use muster::store::{Store, memory};
+use muster::transport::audit::Audit;
 use muster::transport::blobs::{Blobs, Reserve, Settings};
 use muster::transport::clock::now;
 use muster::transport::dhcp::Handle;
@@ -119,7 +120,13 @@ impl Head {
         journalist::start(Arc::clone(&snapshot), published.clone(), journal.clone(), &tasks);
         let blobs = Blobs::open(folder.path(), settings()).unwrap();
         let (turn, about, calls) = (Turn::default(), Arc::default(), PhoneHomes::default());
+        // Apart from the blobs, and only until it is read.
+        let keys = tempfile::tempdir().unwrap();
+        let (key, public) = (keys.path().join("site.pem"), keys.path().join("site.pub"));
+        let site_key = Arc::new(SiteKey::open(&key, &public).unwrap());
+        let audit = Audit::new(store.clone(), Arc::clone(&site_key), Vec::new());
         let context = Context {
+            audit,
             snapshot,
             published,
             store,
@@ -134,10 +141,6 @@ impl Head {
             blobs,
         };
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
-        // Apart from the blobs, and only until it is read.
-        let keys = tempfile::tempdir().unwrap();
-        let (key, public) = (keys.path().join("site.pem"), keys.path().join("site.pub"));
-        let site_key = Arc::new(SiteKey::open(&key, &public).unwrap());
         let router = routes::router(&Parts { context: context.clone(), loaders, images: None, site_key });
         Head { router, prefix: "", context, _tasks: tasks, folder }
     }

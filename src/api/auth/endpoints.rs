@@ -20,11 +20,13 @@ use crate::api::auth::records::{CLIENTS, ClientRecord};
 use crate::api::auth::types::AccessBody;
 use crate::api::auth::{Caller, Door, Order};
 use crate::api::openchami::draft::read;
+use crate::api::who::Who;
 use crate::base::Digest;
 use crate::base::limits::CLIENT_TOKEN_LIFE;
 use crate::engine::image::path::percent_decode;
 use crate::engine::token::Algorithm;
 use crate::model::Role;
+use crate::model::audit::{Outcome, Via};
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
 
@@ -152,6 +154,9 @@ fn by_credentials(
         if let Some(address) = address {
             throttle().on_wrong(address, now);
         }
+        let who = Who::asks();
+        let object = format!("client {}", credentials.id);
+        door.0.context.audit.put_counted(who.entry(object, Outcome::Refused, "wrong client credentials"));
         tracing::debug!(?address, basic = credentials.basic, "wrong client credentials");
         let text = "no client has this id and secret";
         return Err(denial(StatusCode::UNAUTHORIZED, "invalid_client", text));
@@ -181,6 +186,11 @@ fn give(
     let (claims, access_token) = door.issue(order, now()).map_err(|_| {
         denial(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the token could not be made; see the log")
     })?;
+    let mut who = Who::asks();
+    (who.actor, who.via) = (claims.subject.clone(), Via::Client);
+    let detail = format!("as {}", claims.role);
+    // Whoever may have a token without credentials may ask for many.
+    door.0.context.audit.put_counted(who.entry(format!("token {}", claims.id), Outcome::Done, detail));
     tracing::info!(subject = claims.subject, role = %claims.role, id = claims.id, "token given");
     let body = AccessBody {
         access_token,

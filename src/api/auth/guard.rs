@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -11,8 +11,10 @@ use crate::api::auth::table::{Need, need};
 use crate::api::auth::{Caller, Door, forwarded, records};
 use crate::api::problem::Problem;
 use crate::api::v1;
+use crate::api::who::Who;
 use crate::engine::token::{Refusal, Verified};
 use crate::model::Role;
+use crate::model::audit::{Outcome, Via};
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
 
@@ -27,24 +29,45 @@ pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: 
         request.extensions_mut().insert(Peer::Tcp { remote, local: door.reached_at(local) });
     }
     let (method, path) = (request.method(), request.uri().path());
+    let needs = need(method, path);
     let caller = if peer == Some(Peer::Local) || !door.0.policy.closed {
-        Ok(Caller { subject: "root".to_owned(), role: Some(Role::Admin) })
+        let via = if peer == Some(Peer::Local) { Via::Socket } else { Via::Nobody };
+        Ok(Caller { subject: "root".to_owned(), role: Some(Role::Admin), via })
     } else {
-        match need(method, path) {
-            Need::Open => Ok(Caller { subject: String::new(), role: None }),
+        match needs {
+            Need::Open => Ok(Caller { subject: String::new(), role: None, via: Via::Nobody }),
             Need::At(role) => door.admit(request.headers(), role),
         }
     };
+    let ip = match request.extensions().get::<Peer>() {
+        Some(Peer::Tcp { remote, .. }) => Some(remote.ip().to_canonical()),
+        Some(Peer::Local) | None => None,
+    };
+    let asked = format!("{method} {path}");
     match caller {
         Ok(caller) => {
+            let who = Who::new(caller.subject.clone(), caller.via, ip, asked);
+            let writes = needs >= Need::At(Role::Operator) && is_write(method, path);
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            let answer = who.clone().around(next.run(request)).await;
+            if writes && answer.status().is_success() && !who.is_noted() {
+                door.0.context.audit.put(who.entry("", Outcome::Done, ""));
+            }
+            answer
         }
         Err(denied) => {
             tracing::debug!(%method, path, ?peer, ?denied, "a request was denied");
+            let who = Who::new(String::new(), Via::Nobody, ip, asked);
+            door.0.context.audit.put_counted(who.entry("", Outcome::Refused, denied.text()));
             denied.answer(path)
         }
     }
+}
+
+/// True for what changes something. Pieces of an upload are not told one by one; its beginning and its end are.
+fn is_write(method: &Method, path: &str) -> bool {
+    let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    !reads && !(*method == Method::PATCH && path.starts_with("/api/v1/uploads/"))
 }
 
 /// Why a request is not let through.
@@ -76,7 +99,7 @@ impl Door {
             return Err(Denied::Role { has: role, needs });
         }
         let Verified { subject, .. } = verified;
-        Ok(Caller { subject, role: Some(role) })
+        Ok(Caller { subject, role: Some(role), via: Via::Token })
     }
 }
 
@@ -89,17 +112,21 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl Denied {
+    fn text(self) -> String {
+        match self {
+            Denied::NoToken => "no token found".to_owned(),
+            Denied::Token(refusal) => refusal.to_string(),
+            Denied::Role { has, needs } => format!("this needs the role {needs}; the token's is {has}"),
+        }
+    }
+
     /// The answer: a problem document of our own API, plain text where the replaced services sent it.
     fn answer(self, path: &str) -> Response {
         let status = match self {
             Denied::NoToken | Denied::Token(_) => StatusCode::UNAUTHORIZED,
             Denied::Role { .. } => StatusCode::FORBIDDEN,
         };
-        let text = match self {
-            Denied::NoToken => "no token found".to_owned(),
-            Denied::Token(refusal) => refusal.to_string(),
-            Denied::Role { has, needs } => format!("this needs the role {needs}; the token's is {has}"),
-        };
+        let text = self.text();
         let own = path.strip_prefix(v1::PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let mut response = if own {
             let hint = match self {

@@ -25,6 +25,7 @@ use crate::base::limits::TOKEN_REQUEST_BYTES_MAX;
 use crate::base::{Cidr, Millis, Timestamp};
 use crate::engine::token::{Algorithm, Claims, Throttle, Trust};
 use crate::model::Role;
+use crate::model::audit::Via;
 use crate::transport::vault::{Vault, VaultError, random_name};
 
 /// Who calls. Attached to each request as an extension.
@@ -34,6 +35,7 @@ pub struct Caller {
     pub subject: String,
     /// None: nobody that we know, on a path that is open.
     pub role: Option<Role>,
+    pub via: Via,
 }
 
 /// What the configuration says about the door.

@@ -57,6 +57,7 @@ pub const RULES: &[Rule] = &[
     // Our own API.
     any("/api/v1/tokens/**", ADMIN),
     any("/api/v1/token-clients/**", ADMIN),
+    any("/api/v1/audit/**", ADMIN),
     read("/api/v1/openapi.json", OPEN),
     read("/api/v1/**", VIEWER),
     any("/api/v1/**", OPERATOR),

@@ -80,7 +80,8 @@ pub(crate) async fn issue(
         draft.put_document(TOKENS, &claims.id, &record);
         Ok(draft.finish())
     };
-    door.0.context.change(change).await?;
+    let detail = format!("for {} as {role}, until {}", claims.subject, claims.expires());
+    door.0.context.change_noted(&detail, change).await?;
     let by = caller.map(|Extension(caller)| caller.subject).unwrap_or_default();
     tracing::info!(by, subject = claims.subject, %role, id = claims.id, "token issued");
     let made = TokenBody { token: Some(token), ..body(claims.id, record) };
@@ -123,7 +124,7 @@ pub(crate) async fn revoke(
         draft.put_document(TOKENS, &id, &TokenRecord { revoked: Some(now.0), ..record });
         Ok(draft.finish())
     };
-    door.0.context.change(change).await?;
+    door.0.context.change_noted("revoked", change).await?;
     let by = caller.map(|Extension(caller)| caller.subject).unwrap_or_default();
     tracing::info!(by, id, "token revoked");
     Ok(StatusCode::NO_CONTENT)

@@ -10,9 +10,11 @@ use crate::api::v1::router;
 use crate::base::Timestamp;
 use crate::model::{Revision, SnapshotCell};
 use crate::store::{Store, memory};
+use crate::transport::audit::Audit;
 use crate::transport::blobs::{Blobs, Settings};
 use crate::transport::dhcp::Handle;
 use crate::transport::journal::Journal;
+use crate::transport::vault::SiteKey;
 
 /// `UPDATE_GOLDEN=1` writes it anew; the difference is then read by people.
 #[test]
@@ -33,7 +35,10 @@ async fn every_operation_is_routed_and_every_schema_exists() {
     let (_, published) = tokio::sync::watch::channel(Revision(0));
     let journal = Journal::new(Timestamp(0));
     let folder = tempfile::tempdir().unwrap();
+    let site = SiteKey::open(&folder.path().join("site.pem"), &folder.path().join("site.pub")).unwrap();
+    let audit = Audit::new(store.clone(), Arc::new(site), Vec::new());
     let context = Context {
+        audit,
         snapshot: Arc::new(SnapshotCell::default()),
         published,
         store,

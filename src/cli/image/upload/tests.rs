@@ -67,12 +67,16 @@ impl Daemon {
         let settings = Settings { quota: None, reserve: Reserve::Bytes(0), scrub: None };
         let blobs = Blobs::open(&folder.path().join("blobs"), settings).unwrap();
         let streams = crate::transport::http::Streams::new(&Default::default(), Arc::new(|_| ()));
+        let store = Store::open(memory()).unwrap().0;
+        let (key, public) = (folder.path().join("site.pem"), folder.path().join("site.pub"));
+        let site = Arc::new(crate::transport::vault::SiteKey::open(&key, &public).unwrap());
         let context = Context {
+            audit: crate::transport::audit::Audit::new(store.clone(), site, Vec::new()),
             images: Default::default(),
             streams,
             snapshot: Arc::new(SnapshotCell::default()),
             published: tokio::sync::watch::channel(Revision(0)).1,
-            store: Store::open(memory()).unwrap().0,
+            store,
             dhcp: Handle::pair().0,
             started: Timestamp(0),
             turn: Turn::default(),
