@@ -53,6 +53,8 @@ pub struct Config {
     pub socket: Option<PathBuf>,
 }
 
+    /// What the daemon may call though it is its own: for webhooks to services on the head.
+    pub egress: Vec<Cidr>,
 /// TFTP's listeners.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tftp {
@@ -175,6 +177,9 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     let (auth, tokens) = door::auth(root, open, problems);
     Config {
         site,
+    let mut egress = root.section("egress", problems);
+    let allow = egress.list::<Cidr>("allow", problems).unwrap_or_default();
+    egress.finish(problems);
         http,
         trusted_proxies,
         https,
@@ -199,6 +204,7 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
 
 /// The key `listen`. An empty list switches the listener off. An address that is `taken` already would fail at
 /// start, long after somebody checked the file.
+        egress: allow.into_iter().map(|at| at.value).collect(),
 fn listen(
     section: &mut Section<'_, '_>,
     default: &[&str],

@@ -28,6 +28,7 @@ use crate::transport::clock::now;
 use crate::transport::dhcp::Dhcp;
 use crate::transport::dns::Dns;
 use crate::transport::http::{Http, ImageRoot};
+use crate::transport::egress::Egress;
 use crate::transport::journal::Journal;
 use crate::transport::link::{self, Managed};
 use crate::transport::loaders::Loaders;
@@ -166,7 +167,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         streams,
         audit,
     };
-    let webhooks = Webhooks::start(Manners::default(), tasks);
+    let webhooks = Webhooks::start(Manners::default(), Egress::new(config.egress.clone()), tasks);
     smd::notify::start(&context, webhooks, tasks);
     start_tftp(config, &cell, &loaders, tasks)?;
     let dns = Dns { listen: config.dns.listen.clone(), forward: config.dns.forward.clone(), snapshot: cell };

@@ -10,6 +10,7 @@ pub mod boot;
 pub mod cloud_init;
 pub mod dhcp;
 pub mod dns;
+pub mod egress;
 pub mod explain;
 pub mod image;
 pub mod inventory;
