@@ -28,6 +28,8 @@ pub struct Config {
     pub site: Site,
     /// Plain HTTP for nodes.
     pub http: Vec<SocketAddr>,
+    /// More names by which browsers call the head.
+    pub http_names: BTreeSet<String>,
     /// Proxies whose forwarding headers count.
     pub trusted_proxies: Vec<Cidr>,
     pub https: Vec<SocketAddr>,
@@ -45,16 +47,18 @@ pub struct Config {
     /// Directories of loaders, later ones before earlier ones. `DATA_DIR/loaders` comes on top.
     pub loaders: Vec<PathBuf>,
     pub auth: Auth,
+    /// True: the head serves only when it has an owner.
+    pub claim: bool,
     pub tokens: Tokens,
     pub log: Log,
     /// How much of the audit log stays.
     pub audit: Keep,
+    /// What the daemon may call though it is its own: for webhooks to services on the head.
+    pub egress: Vec<Cidr>,
     /// The API's Unix socket; none: `muster.sock` in the data directory.
     pub socket: Option<PathBuf>,
 }
 
-    /// What the daemon may call though it is its own: for webhooks to services on the head.
-    pub egress: Vec<Cidr>,
 /// TFTP's listeners.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tftp {
@@ -148,7 +152,7 @@ impl Config {
 
 fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     let mut tcp = Vec::new();
-    let (http, trusted_proxies) = door::http(root, &mut tcp, problems);
+    let (http, trusted_proxies, http_names) = door::http(root, &mut tcp, problems);
     let (https, tls) = door::https(root, &mut tcp, problems);
     let mut tftp = root.section("tftp", problems);
     let tftp_listen = listen(&mut tftp, &["0.0.0.0:69"], &mut Vec::new(), problems);
@@ -173,14 +177,15 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     api.finish(problems);
     let log = log(root, problems);
     let audit = audit(root, problems);
-    let open = [&http, &https].into_iter().flatten().all(|address| address.ip().is_loopback());
-    let (auth, tokens) = door::auth(root, open, problems);
-    Config {
-        site,
     let mut egress = root.section("egress", problems);
     let allow = egress.list::<Cidr>("allow", problems).unwrap_or_default();
     egress.finish(problems);
+    let open = [&http, &https].into_iter().flatten().all(|address| address.ip().is_loopback());
+    let (auth, tokens, claim) = door::auth(root, open, problems);
+    Config {
+        site,
         http,
+        http_names,
         trusted_proxies,
         https,
         tls,
@@ -195,16 +200,17 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
             |list| list.into_iter().map(|at| PathBuf::from(at.value.0)).collect(),
         ),
         auth,
+        claim,
         tokens,
         log,
         audit,
+        egress: allow.into_iter().map(|at| at.value).collect(),
         socket,
     }
 }
 
 /// The key `listen`. An empty list switches the listener off. An address that is `taken` already would fail at
 /// start, long after somebody checked the file.
-        egress: allow.into_iter().map(|at| at.value).collect(),
 fn listen(
     section: &mut Section<'_, '_>,
     default: &[&str],

@@ -27,6 +27,7 @@ mod status;
 mod swarm;
 mod table;
 mod token;
+mod user;
 mod watch;
 mod write;
 
@@ -135,6 +136,8 @@ enum Command {
     #[command(subcommand)]
     Token(token::Token),
     #[command(subcommand)]
+    User(user::User),
+    #[command(subcommand)]
     Audit(audit::Audit),
     Env(env::Env),
     Ca(env::Ca),
@@ -196,6 +199,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Events(command) => command.run(&client(&global)?, &global),
         Command::Status(command) => command.run(&client(&global)?, &global),
         Command::Token(command) => command.run(&client(&global)?, &global),
+        Command::User(command) => command.run(&client(&global)?, &global),
         Command::Audit(command) => command.run(&client(&global)?, &global),
         Command::Env(command) => command.run(&client(&global)?, &global),
         Command::Ca(command) => command.run(&client(&global)?),

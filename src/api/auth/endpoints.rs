@@ -29,6 +29,7 @@ use crate::model::Role;
 use crate::model::audit::{Outcome, Via};
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
+use crate::transport::vault::authority_print;
 
 /// Why `/token` gives nothing to somebody without credentials.
 const EXPLAIN: &str = "this head gives no token to whoever asks. Register a client on it (muster token client add) and \
@@ -182,7 +183,8 @@ fn give(
     algorithm: Algorithm,
     client: Option<String>,
 ) -> Result<Response, Denial> {
-    let order = Order { subject, role, life: CLIENT_TOKEN_LIFE, algorithm, client };
+    let (life, user, areas) = (CLIENT_TOKEN_LIFE, None, Vec::new());
+    let order = Order { subject, role, life, algorithm, client, user, areas };
     let (claims, access_token) = door.issue(order, now()).map_err(|_| {
         denial(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the token could not be made; see the log")
     })?;
@@ -237,6 +239,12 @@ pub(crate) async fn keys(State(door): State<Door>) -> Response {
 pub(crate) async fn root(State(door): State<Door>) -> Response {
     ([(header::CONTENT_TYPE, "application/x-pem-file")], door.0.vault.authority.pem().to_owned())
         .into_response()
+}
+
+/// Its fingerprint, to compare with what the head's console shows.
+pub(crate) async fn root_print(State(door): State<Door>) -> Response {
+    let print = authority_print(door.0.vault.authority.pem()).unwrap_or_default();
+    format!("{print}\n").into_response()
 }
 
 /// The key that signs manifests: what an initramfs that checks them holds.

@@ -7,8 +7,10 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::api::auth::browser::Foreign;
+use crate::api::auth::sessions::NoSession;
 use crate::api::auth::table::{Need, need};
-use crate::api::auth::{Caller, Door, forwarded, records};
+use crate::api::auth::{Caller, Door, areas, browser, forwarded, records};
 use crate::api::problem::Problem;
 use crate::api::v1;
 use crate::api::who::Who;
@@ -16,7 +18,7 @@ use crate::engine::token::{Refusal, Verified};
 use crate::model::Role;
 use crate::model::audit::{Outcome, Via};
 use crate::transport::clock::now;
-use crate::transport::http::Peer;
+use crate::transport::http::{Peer, Secure};
 
 /// Lets a request through with its `Caller`, or answers 401 or 403.
 pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: Next) -> Response {
@@ -30,13 +32,21 @@ pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: 
     }
     let (method, path) = (request.method(), request.uri().path());
     let needs = need(method, path);
-    let caller = if peer == Some(Peer::Local) || !door.0.policy.closed {
+    let is_secure = request.extensions().get::<Secure>().is_some();
+    let waits = peer != Some(Peer::Local) && door.waits_for_claim(path);
+    let caller = if waits {
+        Err(Denied::Unclaimed)
+    } else if let Err(foreign) = browser::check(method, path, request.headers(), &door.0.policy.hosts)
+        && peer != Some(Peer::Local)
+    {
+        Err(Denied::Foreign(foreign))
+    } else if peer == Some(Peer::Local) || !door.0.policy.closed {
         let via = if peer == Some(Peer::Local) { Via::Socket } else { Via::Nobody };
         Ok(Caller { subject: "root".to_owned(), role: Some(Role::Admin), via })
     } else {
         match needs {
             Need::Open => Ok(Caller { subject: String::new(), role: None, via: Via::Nobody }),
-            Need::At(role) => door.admit(request.headers(), role),
+            Need::At(role) => door.admit(request.headers(), path, role, is_secure).await,
         }
     };
     let ip = match request.extensions().get::<Peer>() {
@@ -49,7 +59,8 @@ pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: 
             let who = Who::new(caller.subject.clone(), caller.via, ip, asked);
             let writes = needs >= Need::At(Role::Operator) && is_write(method, path);
             request.extensions_mut().insert(caller);
-            let answer = who.clone().around(next.run(request)).await;
+            let asked = request.uri().path().to_owned();
+            let answer = browser::protect(&asked, who.clone().around(next.run(request)).await);
             if writes && answer.status().is_success() && !who.is_noted() {
                 door.0.context.audit.put(who.entry("", Outcome::Done, ""));
             }
@@ -59,7 +70,7 @@ pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: 
             tracing::debug!(%method, path, ?peer, ?denied, "a request was denied");
             let who = Who::new(String::new(), Via::Nobody, ip, asked);
             door.0.context.audit.put_counted(who.entry("", Outcome::Refused, denied.text()));
-            denied.answer(path)
+            browser::protect(path, denied.answer(path))
         }
     }
 }
@@ -75,7 +86,17 @@ fn is_write(method: &Method, path: &str) -> bool {
 enum Denied {
     NoToken,
     Token(Refusal),
-    Role { has: Role, needs: Role },
+    Role {
+        has: Role,
+        needs: Role,
+    },
+    /// The token is for other areas of the APIs.
+    Area,
+    /// The session of a cookie has ended.
+    Session,
+    Foreign(Foreign),
+    /// The head has no owner yet.
+    Unclaimed,
 }
 
 impl Door {
@@ -90,13 +111,37 @@ impl Door {
         }
     }
 
-    fn admit(&self, headers: &HeaderMap, needs: Role) -> Result<Caller, Denied> {
+    /// Lets in whoever bears a good token or, over TLS, has a session.
+    async fn admit(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+        needs: Role,
+        is_secure: bool,
+    ) -> Result<Caller, Denied> {
+        if !headers.contains_key(header::AUTHORIZATION)
+            && is_secure
+            && let Some(value) = browser::cookie(headers)
+        {
+            return match self.session(value) {
+                Ok((_, has)) if has < needs => Err(Denied::Role { has, needs }),
+                Ok((subject, role)) => Ok(Caller { subject, role: Some(role), via: Via::Session }),
+                Err(NoSession::Unknown) => Err(Denied::Session),
+                Err(NoSession::Idle(id)) => {
+                    self.forget_session(&id).await;
+                    Err(Denied::Session)
+                }
+            };
+        }
         let token = bearer(headers).ok_or(Denied::NoToken)?;
         let verified = self.0.trust.verify(token, now()).map_err(Denied::Token)?;
         let inventory = &self.0.context.snapshot.load().inventory;
         let role = records::standing(inventory, &verified).ok_or(Denied::Token(Refusal::Revoked))?;
         if role < needs {
             return Err(Denied::Role { has: role, needs });
+        }
+        if verified.own && !areas::reach(&verified.areas, path) {
+            return Err(Denied::Area);
         }
         let Verified { subject, .. } = verified;
         Ok(Caller { subject, role: Some(role), via: Via::Token })
@@ -117,21 +162,27 @@ impl Denied {
             Denied::NoToken => "no token found".to_owned(),
             Denied::Token(refusal) => refusal.to_string(),
             Denied::Role { has, needs } => format!("this needs the role {needs}; the token's is {has}"),
+            Denied::Area => "this token is not for this area of the API".to_owned(),
+            Denied::Session => "the session has ended; log in again".to_owned(),
+            Denied::Foreign(foreign) => foreign.text().to_owned(),
+            Denied::Unclaimed => "this head is not claimed yet; run muster claim on it".to_owned(),
         }
     }
 
     /// The answer: a problem document of our own API, plain text where the replaced services sent it.
     fn answer(self, path: &str) -> Response {
         let status = match self {
-            Denied::NoToken | Denied::Token(_) => StatusCode::UNAUTHORIZED,
-            Denied::Role { .. } => StatusCode::FORBIDDEN,
+            Denied::NoToken | Denied::Token(_) | Denied::Session => StatusCode::UNAUTHORIZED,
+            Denied::Unclaimed => StatusCode::SERVICE_UNAVAILABLE,
+            Denied::Foreign(Foreign::Host) => StatusCode::MISDIRECTED_REQUEST,
+            Denied::Role { .. } | Denied::Area | Denied::Foreign(_) => StatusCode::FORBIDDEN,
         };
         let text = self.text();
         let own = path.strip_prefix(v1::PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let mut response = if own {
             let hint = match self {
                 Denied::NoToken => "; get one with muster token issue on the head",
-                Denied::Token(_) | Denied::Role { .. } => "",
+                _ => "",
             };
             Problem::new(status, format!("{text}{hint}")).into_response()
         } else {
@@ -139,13 +190,16 @@ impl Denied {
         };
         // RFC 6750 section 3: a client that sent nothing is told no error.
         let challenge = match self {
-            Denied::NoToken => "Bearer realm=\"muster\"".to_owned(),
+            Denied::NoToken | Denied::Session | Denied::Foreign(_) | Denied::Unclaimed => {
+                "Bearer realm=\"muster\"".to_owned()
+            }
             Denied::Token(_) => {
                 format!("Bearer realm=\"muster\", error=\"invalid_token\", error_description=\"{text}\"")
             }
             Denied::Role { needs, .. } => {
                 format!("Bearer realm=\"muster\", error=\"insufficient_scope\", scope=\"{needs}\"")
             }
+            Denied::Area => "Bearer realm=\"muster\", error=\"insufficient_scope\"".to_owned(),
         };
         if let Ok(challenge) = HeaderValue::from_str(&challenge) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -4,7 +4,9 @@
 //! Certificates of the head are made here too, because the authority's key signs them.
 
 mod authority;
+mod claim;
 mod file;
+mod passwords;
 mod signer;
 mod site;
 
@@ -18,7 +20,9 @@ use jsonwebtoken::jwk::Jwk;
 use crate::base::Timestamp;
 use crate::engine::token::{Algorithm, Claims};
 
-pub use authority::{Authority, Leaf};
+pub use authority::{Authority, Leaf, print as authority_print};
+pub use claim::ClaimCode;
+pub use passwords::{PasswordError, Passwords};
 use signer::Signer;
 pub use site::SiteKey;
 
@@ -30,6 +34,9 @@ const CERTIFICATE: &str = "ca.crt";
 
 /// The site key's public half in the data directory, for everybody to read.
 const SITE_KEY: &str = "site.pub";
+
+/// The claim code in the data directory, while the head is not claimed.
+const CLAIM: &str = "claim";
 
 /// The head's private keys.
 pub struct Vault {
@@ -63,6 +70,12 @@ pub enum VaultError {
 #[must_use]
 pub fn certificate_path(data_dir: &Path) -> PathBuf {
     data_dir.join(CERTIFICATE)
+}
+
+/// Path of the claim code.
+#[must_use]
+pub fn claim_path(data_dir: &Path) -> PathBuf {
+    data_dir.join(CLAIM)
 }
 
 impl Vault {
