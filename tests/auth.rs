@@ -69,6 +69,8 @@ fn policy() -> Policy {
         open_token: None,
         issuer: "https://demo.example:8443".to_owned(),
         cluster: "demo".to_owned(),
+        hosts: BTreeSet::from(["demo.example".to_owned()]),
+        claim: None,
     }
 }
 
@@ -141,6 +143,8 @@ impl Guarded {
             life: Millis::from_secs(600),
             id: "one".to_owned(),
             client: None,
+            user: None,
+            areas: Vec::new(),
         };
         edit(&mut claims);
         self.vault.sign(algorithm, &claims).unwrap()
@@ -235,9 +239,9 @@ async fn every_route_asks_for_just_what_the_table_says() {
 #[test]
 fn no_more_is_open_than_this() {
     let open = RULES.iter().filter(|rule| rule.need == Need::Open).map(|rule| rule.path);
-    let wanted = "/api/v1/openapi.json /boot.ipxe /boot/script /loaders/** /images/** /openchami/** \
+    let wanted = "/api/v1/claim /api/v1/login /api/v1/openapi.json /boot.ipxe /boot/script /loaders/** /images/** /openchami/** \
         /b/{}/boot.cpio /node/v1/claim /node/v1/attest/start /node/v1/attest/finish /node/v1/sealed /node/v1/keyset /token /oauth2/token /oauth/token \
-        /keys /.well-known/jwks.json /.well-known/openid-configuration /ca.crt /site.pub /hsm/v2/service/ready \
+        /keys /.well-known/jwks.json /.well-known/openid-configuration /ca.crt /ca.pem /ca.sha256 /site.pub /hsm/v2/service/ready \
         /hsm/v2/service/liveness /hsm/v2/service/values/** /hsm/v2/State/Components \
         /hsm/v2/Inventory/EthernetInterfaces /boot/v1/bootscript /boot/v1/hosts /boot/v1/dumpstate /boot/v1/service/** \
         /boot/v1/endpoint-history /boot/v1/scn /meta-data /user-data /phone-home /liveness /readiness /health \
@@ -553,4 +557,49 @@ async fn callers_are_told_apart() {
     });
     let answer = guarded.net(&token, Method::GET, "/hsm/v2/service/who", "").await;
     assert_eq!(answer.text, "192.0.2.77 Some(Operator) alice");
+}
+
+#[tokio::test]
+async fn whoever_does_something_is_in_the_audit_log_and_no_secret_is() {
+    let guarded = Guarded::start();
+    let issued = guarded.issue("operator").await;
+    let token = issued["token"].as_str().unwrap();
+    let secret = guarded.client("deploy", "viewer").await;
+    let group = r#"{"description":"all"}"#;
+    guarded.net(token, Method::PUT, "/api/v1/groups/compute", group).await;
+    guarded.net(token, Method::PUT, "/api/v1/groups/rehearsed?dry_run", group).await;
+    guarded.net(token, Method::DELETE, "/api/v1/leases/192.0.2.200", "").await;
+    guarded.net(token, Method::GET, "/api/v1/nodes", "").await;
+    guarded.net(token, Method::POST, "/hsm/v2/State/Components/Query", r#"{"ComponentIDs":[]}"#).await;
+    for _ in 0..50 {
+        guarded.net("", Method::GET, "/api/v1/nodes", "").await;
+        guarded.net(token, Method::GET, "/api/v1/audit", "").await;
+    }
+    guarded.by_basic("192.0.2.9", "deploy", "wrong").await;
+    guarded.by_basic("192.0.2.8", "deploy", &secret).await;
+    let log = guarded.local(Method::GET, "/api/v1/audit?after=0", Value::Null).await;
+    assert!(!log.text.contains(token) && !log.text.contains(&secret), "{}", log.text);
+    let lines: Vec<String> = log.json()["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| {
+            let text = |name: &str| line[name].as_str().unwrap_or("-").to_owned();
+            let object = text("object").split(' ').take(2).collect::<Vec<_>>().join(" ");
+            let object = if object.starts_with("token ") { "token …".to_owned() } else { object };
+            [text("actor"), text("via"), text("ip"), text("outcome"), text("action"), object].join("|")
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "root|socket|-|done|POST /api/v1/tokens|token …",
+            "root|socket|-|done|POST /api/v1/token-clients|token.client deploy",
+            "alice|token|192.0.2.77|done|PUT /api/v1/groups/compute|group compute",
+            "alice|token|192.0.2.77|done|DELETE /api/v1/leases/192.0.2.200|",
+            "|nobody|192.0.2.77|refused|GET /api/v1/nodes|",
+            "|nobody|192.0.2.9|refused|POST /oauth2/token|client deploy",
+            "deploy|client|192.0.2.8|done|POST /oauth2/token|token …",
+        ]
+    );
 }

@@ -80,6 +80,13 @@ impl Backend for Disk {
         Ok(Revision::default())
     }
 
+    fn audit(
+        &mut self,
+        _query: &muster::model::audit::Query,
+    ) -> Result<muster::model::audit::Page, StoreError> {
+        Ok(Default::default())
+    }
+
     fn foreign(&mut self, _wait: Duration) -> Result<Vec<Batch>, StoreError> {
         Ok(Vec::new())
     }

@@ -10,11 +10,14 @@ use crate::api::about::About;
 use crate::api::images::ImageUse;
 use crate::api::node::NodeTrust;
 use crate::api::problem::Problem;
+use crate::api::who::{Who, named};
 use crate::base::Timestamp;
 use crate::engine::cloud_init::calls::{Call, Calls};
+use crate::model::audit::Outcome;
 use crate::model::validate::caused;
 use crate::model::{Change, ChangeSet, Inventory, NodeId, Revision, Snapshot, SnapshotCell};
 use crate::store::{Store, StoreError};
+use crate::transport::audit::Audit;
 use crate::transport::blobs::Blobs;
 use crate::transport::dhcp::Handle;
 use crate::transport::http::Streams;
@@ -53,6 +56,8 @@ pub struct Context {
     pub ssh: Arc<SshAuthority>,
     /// Boot sessions, and what nodes get in them.
     pub trust: Arc<NodeTrust>,
+    /// Who did what. Changes of declared state are noted by `change`; the rest by whoever does it.
+    pub audit: Audit,
 }
 
 /// What nodes said when they were done, shared by all clones. Behind a lock and not a task with messages: a
@@ -91,6 +96,18 @@ impl Context {
         self.alter(false, plan).await
     }
 
+    /// The same, with what the audit log says of it beside the names of what changes.
+    ///
+    /// # Errors
+    /// As `change`.
+    pub async fn change_noted(
+        &self,
+        detail: &str,
+        plan: impl FnMut(&Snapshot) -> Result<Vec<Change>, Problem>,
+    ) -> Result<Arc<Snapshot>, Problem> {
+        self.carry_out(false, detail, plan).await
+    }
+
     /// The same; with `dry_run` only to the point where it would be committed.
     ///
     /// # Errors
@@ -98,8 +115,19 @@ impl Context {
     pub async fn alter(
         &self,
         dry_run: bool,
+        plan: impl FnMut(&Snapshot) -> Result<Vec<Change>, Problem>,
+    ) -> Result<Arc<Snapshot>, Problem> {
+        self.carry_out(dry_run, "", plan).await
+    }
+
+    async fn carry_out(
+        &self,
+        dry_run: bool,
+        detail: &str,
         mut plan: impl FnMut(&Snapshot) -> Result<Vec<Change>, Problem>,
     ) -> Result<Arc<Snapshot>, Problem> {
+        let who = Who::asks();
+        who.settle();
         // Held until the change can be read, so that the next one is planned on it.
         let turn = tokio::time::timeout(TURN_PATIENCE, self.turn.0.lock()).await;
         let _turn = turn.map_err(|_| {
@@ -116,7 +144,9 @@ impl Context {
             if dry_run {
                 return Ok(snapshot);
             }
-            match self.store.commit(ChangeSet { base: snapshot.revision, changes }).await {
+            let note = who.entry(named(&changes, &snapshot), Outcome::Done, detail);
+            let set = ChangeSet { base: snapshot.revision, changes };
+            match self.store.commit_noted(set, Some(note)).await {
                 Ok(revision) => return self.readable(revision).await,
                 Err(StoreError::Conflict { current, .. }) => {
                     // Plan on what won, once it can be read.

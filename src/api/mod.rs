@@ -13,3 +13,4 @@ pub mod openchami;
 pub mod problem;
 pub mod secrets;
 pub mod v1;
+pub mod who;

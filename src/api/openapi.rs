@@ -224,6 +224,8 @@ fn schemas() -> Value {
         add::<types::ReportBody>,
         add::<types::LeaseBody>,
         add::<types::SightingBody>,
+        add::<v1::audit::AuditPageBody>,
+        add::<v1::audit::CheckpointBody>,
         add::<v1::batch::BatchBody>,
         add::<v1::blobs::BlobBody>,
         add::<v1::uploads::NewUploadBody>,

@@ -18,6 +18,7 @@ use crate::app::config::images::Images;
 pub use crate::app::config::trust::Trust;
 use crate::app::config_file::{At, ConfigProblem, Problems, Section};
 use crate::base::{Cidr, Millis};
+use crate::engine::audit::Keep;
 use crate::model::{Role, Site};
 use crate::transport::blobs::Settings;
 use crate::transport::http::StreamSettings;
@@ -29,6 +30,8 @@ pub struct Config {
     pub site: Site,
     /// Plain HTTP for nodes.
     pub http: Vec<SocketAddr>,
+    /// More names by which browsers call the head.
+    pub http_names: BTreeSet<String>,
     /// Proxies whose forwarding headers count.
     pub trusted_proxies: Vec<Cidr>,
     pub https: Vec<SocketAddr>,
@@ -48,8 +51,14 @@ pub struct Config {
     /// Directories of loaders, later ones before earlier ones. `DATA_DIR/loaders` comes on top.
     pub loaders: Vec<PathBuf>,
     pub auth: Auth,
+    /// True: the head serves only when it has an owner.
+    pub claim: bool,
     pub tokens: Tokens,
     pub log: Log,
+    /// How much of the audit log stays.
+    pub audit: Keep,
+    /// What the daemon may call though it is its own: for webhooks to services on the head.
+    pub egress: Vec<Cidr>,
     /// The API's Unix socket; none: `muster.sock` in the data directory.
     pub socket: Option<PathBuf>,
 }
@@ -147,7 +156,7 @@ impl Config {
 
 fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     let mut tcp = Vec::new();
-    let (http, trusted_proxies) = door::http(root, &mut tcp, problems);
+    let (http, trusted_proxies, http_names) = door::http(root, &mut tcp, problems);
     let (https, tls) = door::https(root, &mut tcp, problems);
     let mut tftp = root.section("tftp", problems);
     let tftp_listen = listen(&mut tftp, &["0.0.0.0:69"], &mut Vec::new(), problems);
@@ -172,11 +181,16 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     api.finish(problems);
     let trust = trust::trust(root, problems);
     let log = log(root, problems);
+    let audit = audit(root, problems);
+    let mut egress = root.section("egress", problems);
+    let allow = egress.list::<Cidr>("allow", problems).unwrap_or_default();
+    egress.finish(problems);
     let open = [&http, &https].into_iter().flatten().all(|address| address.ip().is_loopback());
-    let (auth, tokens) = door::auth(root, open, problems);
+    let (auth, tokens, claim) = door::auth(root, open, problems);
     Config {
         site,
         http,
+        http_names,
         trusted_proxies,
         https,
         tls,
@@ -192,8 +206,11 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
             |list| list.into_iter().map(|at| PathBuf::from(at.value.0)).collect(),
         ),
         auth,
+        claim,
         tokens,
         log,
+        audit,
+        egress: allow.into_iter().map(|at| at.value).collect(),
         socket,
     }
 }
@@ -244,6 +261,15 @@ fn log(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Log {
     let level = level.map_or_else(|| "info".to_owned(), |at| at.value);
     section.finish(problems);
     Log { format, level }
+}
+
+fn audit(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Keep {
+    let mut section = root.section("audit", problems);
+    let default = Keep::default();
+    let lines = section.number("lines", (1, 100_000_000), problems).unwrap_or(default.lines);
+    let life = section.parsed::<Span>("keep", problems).map_or(default.life, |at| at.value.0);
+    section.finish(problems);
+    Keep { lines, life }
 }
 
 /// A name server: an address, with or without a port.

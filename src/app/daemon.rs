@@ -11,6 +11,7 @@ use axum::body::Bytes;
 use tokio::sync::watch;
 
 use crate::api::about::{About, Listener};
+use crate::api::auth::claim::is_claimed;
 use crate::api::context::{Context, PhoneHomes, Turn};
 use crate::api::images::ImageUse;
 use crate::api::node::secure;
@@ -23,10 +24,12 @@ use crate::engine::tftp::catalog::VirtualFile;
 use crate::model::validate::validate;
 use crate::model::{Site, Snapshot, SnapshotCell};
 use crate::store::{Store, open_redb};
+use crate::transport::audit::Audit;
 use crate::transport::blobs::Blobs;
 use crate::transport::clock::now;
-use crate::transport::dhcp::Dhcp;
+use crate::transport::dhcp::{Dhcp, Handle};
 use crate::transport::dns::Dns;
+use crate::transport::egress::Egress;
 use crate::transport::http::{Http, ImageRoot};
 use crate::transport::journal::Journal;
 use crate::transport::link::{self, Managed};
@@ -66,9 +69,33 @@ pub fn store_path(data_dir: &Path) -> PathBuf {
 /// # Errors
 /// Something could not start; what had started is stopped again.
 pub async fn serve(config: Config, data_dir: &Path, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let mut stop = std::pin::pin!(stop);
+    let outcome = loop {
+        match serve_once(&config, data_dir, &mut stop).await {
+            // What did not run then is started now, from the same beginning as always.
+            Ok(End::Claimed) => tracing::info!("muster starts again, as a head with an owner"),
+            Ok(End::Stopped) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    let _ = std::fs::remove_file(socket_path(&config, data_dir)); // the next start replaces it anyway
+    outcome
+}
+
+/// Why a head does not serve any more.
+enum End {
+    Stopped,
+    /// It had no owner, and has one now.
+    Claimed,
+}
+
+async fn serve_once(
+    config: &Config,
+    data_dir: &Path,
+    stop: &mut (impl Future<Output = ()> + Unpin),
+) -> anyhow::Result<End> {
     let tasks = Tasks::new();
-    let started = start(&config, data_dir, &tasks).await;
-    let outcome = match started {
+    match start(config, data_dir, &tasks).await {
         Ok(running) => {
             notify::start_watchdog(&tasks);
             notify::ready(&format!("{} nodes", running.context.snapshot.load().inventory.nodes.len()));
@@ -84,28 +111,34 @@ pub async fn serve(config: Config, data_dir: &Path, stop: impl Future<Output = (
             tasks.stop(STOP_GRACE).await;
             Err(error)
         }
-    };
-    let _ = std::fs::remove_file(socket_path(&config, data_dir)); // the next start replaces it anyway
-    outcome
+    }
 }
 
 struct Running {
     context: Context,
+    /// False: only claiming is served.
+    is_claimed: bool,
     loaders: Arc<Loaders>,
 }
 
 impl Running {
     /// Waits for the order to stop, or for the store to fail. SIGHUP reads the loaders again.
-    async fn wait(&self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let mut stop = std::pin::pin!(stop);
+    async fn wait(&self, stop: &mut (impl Future<Output = ()> + Unpin)) -> anyhow::Result<End> {
         let mut reload = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
         let mut declared = self.context.store.declared();
+        let mut published = self.context.published.clone();
         loop {
             tokio::select! {
-                () = stop.as_mut() => return Ok(()),
-                changed = declared.changed() => if changed.is_err() {
-                    anyhow::bail!("the store is damaged; see the log");
-                },
+                () = &mut *stop => return Ok(End::Stopped),
+                changed = declared.changed() => {
+                    anyhow::ensure!(changed.is_ok(), "the store is damaged; see the log");
+                }
+                // Not when it is stored, but when whoever claimed it can be told so.
+                Ok(()) = published.changed(), if !self.is_claimed => {
+                    if is_claimed(&self.context.snapshot.load().inventory) {
+                        return Ok(End::Claimed);
+                    }
+                }
                 _ = reload.recv() => {
                     let loaders = Arc::clone(&self.loaders);
                     // Only a runtime that stops cuts it off.
@@ -129,6 +162,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         tracing::warn!(%problem, "the inventory does not fit the configuration");
     }
     let snapshot = Snapshot::compile(loaded.revision, Arc::clone(&site), Arc::new(loaded.inventory));
+    let is_claimed = !config.claim || is_claimed(&snapshot.inventory);
     let cell = Arc::new(SnapshotCell::new(snapshot));
     let published = publisher::start(Arc::clone(&cell), store.declared(), tasks);
     let journal = Journal::new(now());
@@ -141,6 +175,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         journal: &journal,
     };
     let trust = trust::open(config, data_dir, &vault, parts, tasks)?;
+    let silent = Handle::pair().0;
     let dhcp = Dhcp {
         snapshot: Arc::clone(&cell),
         store: store.clone(),
@@ -150,13 +185,15 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         journal: journal.clone(),
         booting: Some(trust::booting(&trust, &cell)),
     };
-    let (dhcp, _) = dhcp.start(tasks)?;
+    let dhcp = if is_claimed { dhcp.start(tasks)?.0 } else { silent };
     let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
     report_loaders(&loaders);
     let blobs = open_blobs(config, data_dir).await?;
     blobs.start(tasks);
     let streams = streams::open(config, &cell, &journal);
     streams.start(tasks);
+    let audit = Audit::new(store.clone(), Arc::clone(&vault.site), loaded.checkpoints);
+    audit.start(config.audit, tasks);
     let context = Context {
         snapshot: Arc::clone(&cell),
         published,
@@ -173,15 +210,29 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         chest: Arc::clone(&vault.chest),
         ssh: Arc::clone(&vault.ssh),
         trust,
+        audit,
     };
-    let webhooks = Webhooks::start(Manners::default(), tasks);
+    let webhooks = Webhooks::start(Manners::default(), Egress::new(config.egress.clone()), tasks);
     smd::notify::start(&context, webhooks, tasks);
-    start_tftp(config, &cell, &loaders, tasks)?;
+    if is_claimed {
+        start_protocols(config, &context, &loaders, tasks)?;
+    }
+    start_http(config, data_dir, &context, &loaders, &vault, is_claimed, tasks)?;
+    Ok(Running { context, is_claimed, loaders })
+}
+
+/// What machines are served by beside DHCP and HTTP.
+fn start_protocols(
+    config: &Config,
+    context: &Context,
+    loaders: &Arc<Loaders>,
+    tasks: &Tasks,
+) -> anyhow::Result<()> {
+    let cell = Arc::clone(&context.snapshot);
+    start_tftp(config, &cell, loaders, tasks)?;
     let dns = Dns { listen: config.dns.listen.clone(), forward: config.dns.forward.clone(), snapshot: cell };
     dns.start(tasks).context("set another address, or an empty list, in dns.listen")?;
-    nbd::start(config, &context, tasks)?;
-    start_http(config, data_dir, &context, &loaders, &vault, tasks)?;
-    Ok(Running { context, loaders })
+    nbd::start(config, context, tasks)
 }
 
 async fn open_blobs(config: &Config, data_dir: &Path) -> anyhow::Result<Blobs> {
@@ -269,6 +320,7 @@ fn start_http(
     context: &Context,
     loaders: &Arc<Loaders>,
     vault: &Arc<Vault>,
+    is_claimed: bool,
     tasks: &Tasks,
 ) -> anyhow::Result<()> {
     let images = match &config.images {
@@ -281,10 +333,13 @@ fn start_http(
         images,
         site_key: Arc::clone(&vault.site),
     };
-    let door = door::open(config, context, vault)?;
-    let files = streams::files(&parts, tasks).context("there are no threads to send files on")?;
-    let router = secure::before(door.before(routes::router(&parts)), context);
-    let http = Http::new(router).with_files(files);
+    let door = door::open(config, data_dir, context, vault)?;
+    let mut http = Http::new(secure::before(door.before(routes::router(&parts)), context));
+    if is_claimed {
+        // They are sent past the door, which lets everybody have them.
+        let files = streams::files(&parts, tasks).context("there are no threads to send files on")?;
+        http = http.with_files(files);
+    }
     for address in &config.http {
         http.listen(*address, tasks)?;
     }

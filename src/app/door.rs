@@ -1,5 +1,6 @@
 //! Builds the door of the APIs from the configuration and the head's keys.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,9 +9,10 @@ use anyhow::Context as _;
 use crate::api::auth::{Door, Policy};
 use crate::api::context::Context;
 use crate::app::config::{Auth, Config};
+use crate::app::https;
 use crate::engine::token::Trust;
 use crate::model::Role;
-use crate::transport::vault::Vault;
+use crate::transport::vault::{Vault, claim_path};
 
 /// Largest key set that is read: a hundred keys with their certificates.
 const JWKS_BYTES_MAX: u64 = 1 << 20;
@@ -19,7 +21,7 @@ const JWKS_BYTES_MAX: u64 = 1 << 20;
 ///
 /// # Errors
 /// The file of `auth.jwks` cannot be read or used.
-pub fn open(config: &Config, context: &Context, vault: &Arc<Vault>) -> anyhow::Result<Door> {
+pub fn open(config: &Config, data_dir: &Path, context: &Context, vault: &Arc<Vault>) -> anyhow::Result<Door> {
     let mut trust = Trust::own(&vault.public());
     if let Some(path) = &config.tokens.jwks {
         add(&mut trust, path, config.tokens.jwks_role)
@@ -41,8 +43,15 @@ pub fn open(config: &Config, context: &Context, vault: &Arc<Vault>) -> anyhow::R
         open_token: config.tokens.open,
         issuer: issuer(config),
         cluster: config.site.name.clone(),
+        hosts: hosts(config),
+        claim: config.claim.then(|| claim_path(data_dir)),
     };
     Ok(Door::new(context.clone(), Arc::clone(vault), trust, policy))
+}
+
+/// Names by which browsers may call the head: those of its certificate, and those that the configuration adds.
+fn hosts(config: &Config) -> BTreeSet<String> {
+    https::names(config).into_iter().chain(config.http_names.iter().cloned()).collect()
 }
 
 fn add(trust: &mut Trust, path: &Path, role: Role) -> anyhow::Result<()> {

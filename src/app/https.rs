@@ -104,7 +104,7 @@ fn modified(path: &Path) -> Option<SystemTime> {
 }
 
 /// Every name and address by which clients reach the head.
-fn names(config: &Config) -> BTreeSet<String> {
+pub(crate) fn names(config: &Config) -> BTreeSet<String> {
     let site = &config.site;
     let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     let mut names: BTreeSet<String> = [site.domain.clone(), site.name.clone(), host, "localhost".to_owned()]

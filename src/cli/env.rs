@@ -53,7 +53,8 @@ impl Env {
     pub(crate) fn run(self, client: &Client, global: &Global) -> anyhow::Result<()> {
         let Env { role, ttl, alg } = self;
         let config = serve::load(global)?;
-        let made = Issue { role, subject: None, ttl, alg }.ask(client)?;
+        let made = Issue { role, subject: None, ttl, alg, name: "muster env".to_owned(), areas: Vec::new() }
+            .ask(client)?;
         let token = made.token.unwrap_or_default();
         let base = global.url.clone().unwrap_or_else(|| base(&config));
         let base = base.trim_end_matches('/');

@@ -13,7 +13,10 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Declare machines", &["import", "export", "node", "group", "bmc"]),
     ("Boot and configure them", &["profile", "boot", "image", "cloud-init", "secret", "power", "console"]),
     ("See what happens", &["network", "lease", "discover", "why", "explain", "replay", "swarm"]),
-    ("Access and shell", &["token", "key", "trust", "env", "ca", "ssh-ca", "completions", "man"]),
+    (
+        "Access and shell",
+        &["token", "user", "key", "trust", "audit", "env", "ca", "ssh-ca", "completions", "man"],
+    ),
 ];
 
 /// Width of the column of command names.

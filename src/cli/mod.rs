@@ -1,5 +1,6 @@
 //! Floor 6: commands, exit codes, text for people. Exit 0: done; 1: failed; 2: wrong use.
 
+mod audit;
 mod bmcs;
 mod boot;
 mod check;
@@ -29,6 +30,7 @@ mod swarm;
 mod table;
 mod token;
 mod trust;
+mod user;
 mod watch;
 mod write;
 
@@ -144,6 +146,10 @@ enum Command {
     Token(token::Token),
     #[command(subcommand)]
     Key(key::Key),
+    #[command(subcommand)]
+    User(user::User),
+    #[command(subcommand)]
+    Audit(audit::Audit),
     Env(env::Env),
     Ca(env::Ca),
     Status(status::Status),
@@ -208,6 +214,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Status(command) => command.run(&client(&global)?, &global),
         Command::Token(command) => command.run(&client(&global)?, &global),
         Command::Key(command) => command.run(&client(&global)?, &global),
+        Command::User(command) => command.run(&client(&global)?, &global),
+        Command::Audit(command) => command.run(&client(&global)?, &global),
         Command::Env(command) => command.run(&client(&global)?, &global),
         Command::Ca(command) => command.run(&client(&global)?),
     }

@@ -43,6 +43,7 @@ viewer reads, operator changes the inventory and boots nodes, admin gives tokens
 Examples:
   export DEMO_ACCESS_TOKEN=$(muster token issue --role operator)
   muster token issue --role viewer --subject grafana --ttl 90d
+  muster token issue --role operator --name 'nightly build' --area images --area uploads
   muster token issue --role operator --alg RS256        for clients that know no EdDSA")]
 pub(crate) struct Issue {
     /// What its bearer may do: viewer, operator, admin
@@ -57,6 +58,12 @@ pub(crate) struct Issue {
     /// How it is signed: EdDSA, RS256
     #[arg(long, value_name = "ALG", default_value = "EdDSA")]
     pub(crate) alg: Algorithm,
+    /// What it is for, to tell it from others in muster token list
+    #[arg(long, default_value = "")]
+    pub(crate) name: String,
+    /// Limit it to this area of the API, such as images; may be given several times
+    #[arg(long = "area", value_name = "AREA")]
+    pub(crate) areas: Vec<String>,
 }
 
 /// Add, list and remove clients
@@ -135,6 +142,8 @@ impl Issue {
             role: self.role.to_string(),
             ttl: Some(self.ttl.0),
             algorithm: Some(self.alg.to_string()),
+            name: self.name,
+            areas: self.areas,
         };
         client.json(Method::POST, "/tokens", &body)
     }
@@ -179,13 +188,19 @@ fn list(tokens: &[TokenBody]) -> anyhow::Result<()> {
             token.id.clone(),
             table::dash(subject),
             table::dash(Some(token.role.clone()).filter(|role| !role.is_empty())),
+            table::dash(Some(token.name.clone())),
+            table::dash(Some(token.areas.join(","))),
             token.issued.clone(),
             token.expires.clone(),
             table::dash(token.revoked.clone()),
         ]
     };
     let rows: Vec<Vec<String>> = tokens.iter().map(row).collect();
-    table::rows(&["id", "subject", "role", "issued", "expires", "revoked"], &rows, "no tokens were issued")
+    table::rows(
+        &["id", "subject", "role", "name", "areas", "issued", "expires", "revoked"],
+        &rows,
+        "no tokens were issued",
+    )
 }
 
 /// The id of a token, or what is an id already.

@@ -5,10 +5,12 @@
 //! What the world sends causes no `Err`: a refusal is a value with a name.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+pub mod audit;
 pub mod boot;
 pub mod cloud_init;
 pub mod dhcp;
 pub mod dns;
+pub mod egress;
 pub mod explain;
 pub mod image;
 pub mod inventory;

@@ -3,6 +3,7 @@
 //! *Declared* state is the `Inventory`, altered only by a `ChangeSet`, compiled into an immutable `Snapshot`.
 //! *Observed* state (leases, sightings) lives in tables of its own, each owned by one task.
 
+pub mod audit;
 pub mod bmc;
 pub mod boot;
 pub mod boot_session;

@@ -1,5 +1,6 @@
 //! Floor 2: durable truth. One writer; what it acknowledged survives power loss in the next instant.
 
+mod audit;
 mod memory;
 pub mod record;
 mod redb;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::Mac;
+use crate::model::audit::{Checkpoint, Entry, Line, Page, Query, Tip};
 use crate::model::{BootSession, ChangeSet, Inventory, Lease, Revision, SessionId, Sighting};
 
 pub use writer::{Store, WriterCounters};
@@ -24,6 +26,12 @@ pub enum Observation {
     RemoveSighting(Mac),
     PutSession(Box<BootSession>),
     RemoveSession(SessionId),
+    /// Something for the audit log. The writer makes it a line; no backend sees it.
+    Note(Box<Entry>),
+    PutLine(Box<Line>),
+    PutCheckpoint(Box<Checkpoint>),
+    /// Removes lines up to this one, and the checkpoints before its own.
+    DropLines(u64),
 }
 
 /// What becomes durable together: change sets in order, each on the revision before it, and observations.
@@ -43,6 +51,10 @@ pub struct Loaded {
     pub sessions: Vec<BootSession>,
     /// The highest sequence of any session ever stored, also of those that are gone.
     pub session_sequence: u64,
+    /// Where the audit log ends.
+    pub tip: Tip,
+    /// Its checkpoints, in the order of their lines.
+    pub checkpoints: Vec<Checkpoint>,
 }
 
 /// Where batches become durable. Synchronous: it runs on the writer's thread.
@@ -59,6 +71,12 @@ pub trait Backend: Send {
     /// `Conflict` if another head was faster; anything else means that nothing of the batch is promised. It may
     /// have reached the disk all the same: `load` tells.
     fn commit(&mut self, batch: &Batch) -> Result<Revision, StoreError>;
+
+    /// Lines of the audit log, of which at most `AUDIT_SCAN_LINES_MAX` are looked at.
+    ///
+    /// # Errors
+    /// The store cannot be read, or a line in it is damaged.
+    fn audit(&mut self, query: &Query) -> Result<Page, StoreError>;
 
     /// Commits of other heads since the last call; empty where there is one head.
     ///
@@ -129,6 +147,10 @@ impl Loaded {
                     self.sessions.push(BootSession::clone(session));
                 }
                 Observation::RemoveSession(id) => self.sessions.retain(|known| known.id != *id),
+                Observation::PutLine(line) => self.tip = line.tip(),
+                Observation::PutCheckpoint(checkpoint) => self.checkpoints.push(**checkpoint),
+                Observation::DropLines(through) => self.checkpoints.retain(|known| known.seq >= *through),
+                Observation::Note(_) => {}
             }
         }
     }

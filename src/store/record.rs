@@ -2,6 +2,7 @@
 //! written must load for ever (golden lines in `tests.rs`). A record is one version octet and JSON: self-describing, so
 //! that a field can be added without a new version, and readable when things go wrong at night.
 
+mod audit;
 mod declared;
 mod images;
 mod observed;
@@ -11,6 +12,7 @@ mod sessions;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::model::audit::{Checkpoint, Line};
 use crate::model::{
     Assignment, Bmc, BootSession, Document, Group, Image, Lease, Node, Profile, Secret, Sighting, Tag,
 };
@@ -86,6 +88,8 @@ records! {
     Lease => observed::LeaseForm, "lease";
     Sighting => observed::SightingForm, "sighting";
     BootSession => sessions::SessionForm, "boot session";
+    Line => audit::LineForm, "audit";
+    Checkpoint => audit::CheckpointForm, "audit checkpoint";
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The default backend: one redb file. A commit is one transaction with an fsync; only records that changed
 //! are written.
 
+mod audit;
+
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use ::redb::{
 
 use crate::base::SharedMap;
 use crate::base::shared::Difference;
+use crate::model::audit::{Page, Query};
 use crate::model::profile::AssignmentKey;
 use crate::model::{Assignment, DocumentKey, Inventory, Node, NodeId, Revision, Secret, SecretKey};
 use crate::store::record::Record;
@@ -129,6 +132,7 @@ impl RedbBackend {
             named(SIGHTINGS)?.iter().map(|row| Record::parse(row)).collect::<Result<_, _>>()?;
         loaded.sessions = named(SESSIONS)?.iter().map(|row| Record::parse(row)).collect::<Result<_, _>>()?;
         loaded.session_sequence = number(SEQUENCE)?.unwrap_or(0);
+        (loaded.tip, loaded.checkpoints) = audit::load(&transaction, &self.path)?;
         Ok(loaded)
     }
 
@@ -161,6 +165,7 @@ impl RedbBackend {
             meta.insert("next_node", next.next_node)?;
         }
         write_observations(&transaction, &batch.observations)?;
+        audit::write(&transaction, &batch.observations)?;
         transaction.commit()?;
         Ok(())
     }
@@ -200,6 +205,10 @@ impl Backend for RedbBackend {
         Ok(revision)
     }
 
+    fn audit(&mut self, query: &Query) -> Result<Page, StoreError> {
+        audit::find(self.database()?, query, &self.path)
+    }
+
     fn foreign(&mut self, _wait: Duration) -> Result<Vec<Batch>, StoreError> {
         Ok(Vec::new()) // one process holds the file
     }
@@ -227,6 +236,7 @@ fn make_tables(transaction: &WriteTransaction) -> Result<(), ::redb::Error> {
     }
     transaction.open_table(NODES)?;
     transaction.open_table(LEASES)?;
+    audit::make_tables(transaction)?;
     let mut meta = transaction.open_table(META)?;
     if meta.get("layout")?.is_none() {
         meta.insert("layout", LAYOUT)?;
@@ -302,7 +312,7 @@ fn write_observations(
     transaction: &WriteTransaction,
     observations: &[Observation],
 ) -> Result<(), ::redb::Error> {
-    if observations.is_empty() {
+    if observations.iter().all(audit::is_ours) {
         return Ok(());
     }
     let mut leases = transaction.open_table(LEASES)?;
@@ -331,6 +341,10 @@ fn write_observations(
             Observation::RemoveSession(id) => {
                 sessions.remove(id.to_string().as_str())?;
             }
+            Observation::Note(_)
+            | Observation::PutLine(_)
+            | Observation::PutCheckpoint(_)
+            | Observation::DropLines(_) => {}
         }
     }
     Ok(())

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::base::counter::Counter;
-use crate::base::limits::{COMMIT_GATHER, COMMIT_WRITES_MAX, STORE_QUEUE_JOBS};
+use crate::base::limits::{AUDIT_SCAN_LINES_MAX, COMMIT_GATHER, COMMIT_WRITES_MAX, STORE_QUEUE_JOBS};
+use crate::model::audit::{Entry, Page, Query, Tip};
 use crate::model::{ChangeSet, Inventory, Revision};
 use crate::store::{Backend, Batch, Loaded, Observation, StoreError};
 
@@ -16,8 +17,9 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the writer is asked to do.
 enum Job {
-    Change(ChangeSet, Reply<Revision>),
+    Change(ChangeSet, Option<Box<Entry>>, Reply<Revision>),
     Observe(Vec<Observation>, Reply<()>),
+    Audit(Query, Reply<Page>),
     Close(oneshot::Sender<()>),
 }
 
@@ -37,6 +39,7 @@ pub struct WriterCounters {
 pub struct Store {
     jobs: SyncSender<Job>,
     declared: watch::Receiver<(Revision, Arc<Inventory>)>,
+    tip: watch::Receiver<Tip>,
     pub counters: Arc<WriterCounters>,
 }
 
@@ -50,11 +53,12 @@ impl Store {
         let (jobs, queue) = sync_channel(STORE_QUEUE_JOBS);
         let (publish, declared) = watch::channel((loaded.revision, Arc::new(loaded.inventory.clone())));
         let counters = Arc::new(WriterCounters::default());
-        let writer = Writer { backend, queue, publish, counters: Arc::clone(&counters) };
+        let (audited, tip) = watch::channel(loaded.tip);
+        let writer = Writer { backend, queue, publish, tip: audited, counters: Arc::clone(&counters) };
         std::thread::Builder::new().name("store".to_owned()).spawn(|| writer.run()).map_err(|error| {
             StoreError::Io { act: "start the writer of", path: "the store".into(), reason: error.to_string() }
         })?;
-        Ok((Store { jobs, declared, counters }, loaded))
+        Ok((Store { jobs, declared, tip, counters }, loaded))
     }
 
     /// Commits changes as one. On return they are durable and stand in `declared`.
@@ -62,9 +66,33 @@ impl Store {
     /// # Errors
     /// `Conflict` if the set's base is not the current revision; nothing is applied in any case of error.
     pub async fn commit(&self, set: ChangeSet) -> Result<Revision, StoreError> {
+        self.commit_noted(set, None).await
+    }
+
+    /// The same, with what the audit log says of it, in one transaction: neither is ever there without the other.
+    ///
+    /// # Errors
+    /// As `commit`.
+    pub async fn commit_noted(&self, set: ChangeSet, note: Option<Entry>) -> Result<Revision, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Change(set, reply))?;
+        self.send(Job::Change(set, note.map(Box::new), reply))?;
         answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Lines of the audit log. The writer looks for them between two commits.
+    ///
+    /// # Errors
+    /// The store is busy or cannot be read, or a line in it is damaged.
+    pub async fn audit(&self, query: Query) -> Result<Page, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Audit(query, reply))?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Where the audit log ends, by level.
+    #[must_use]
+    pub fn audit_tip(&self) -> watch::Receiver<Tip> {
+        self.tip.clone()
     }
 
     /// Writes observations down. What is returned resolves when they are durable; dropping it is allowed.
@@ -111,6 +139,7 @@ struct Writer {
     backend: Box<dyn Backend>,
     queue: Receiver<Job>,
     publish: watch::Sender<(Revision, Arc<Inventory>)>,
+    tip: watch::Sender<Tip>,
     counters: Arc<WriterCounters>,
 }
 
@@ -120,6 +149,7 @@ struct Group {
     batch: Batch,
     changes: Vec<(Revision, Reply<Revision>)>,
     observers: Vec<Reply<()>>,
+    readers: Vec<(Query, Reply<Page>)>,
     close: Option<oneshot::Sender<()>>,
 }
 
@@ -130,11 +160,11 @@ impl Writer {
                 Some(group) => group,
                 None => return, // every asking end is gone
             };
-            let Group { batch, changes, observers, close } = group;
+            let Group { mut batch, changes, observers, readers, close } = group;
             let outcome = if batch.sets.is_empty() && batch.observations.is_empty() {
                 Ok(())
             } else {
-                self.commit(&batch)
+                self.commit(&mut batch)
             };
             for (revision, reply) in changes {
                 // Who stopped waiting does not care.
@@ -142,6 +172,9 @@ impl Writer {
             }
             for reply in observers {
                 let _ = reply.send(outcome.clone());
+            }
+            for (query, reply) in readers {
+                let _ = reply.send(self.backend.audit(&query));
             }
             if let Some(reply) = close {
                 drop(self);
@@ -184,14 +217,15 @@ impl Writer {
 
     fn take(&self, job: Job, group: &mut Group, current: &mut Revision) {
         match job {
-            Job::Change(set, reply) if set.base != *current => {
+            Job::Change(set, _, reply) if set.base != *current => {
                 self.counters.conflicts.raise();
                 let error = StoreError::Conflict { planned: set.base.0, current: current.0 };
                 // The planner plans again; if it is gone, nothing was promised to it.
                 let _ = reply.send(Err(error));
             }
-            Job::Change(set, reply) => {
+            Job::Change(set, note, reply) => {
                 *current = current.next();
+                group.batch.observations.extend(note.map(Observation::Note));
                 group.changes.push((*current, reply));
                 group.batch.sets.push(set);
             }
@@ -199,11 +233,13 @@ impl Writer {
                 group.batch.observations.extend(observations);
                 group.observers.push(reply);
             }
+            Job::Audit(query, reply) => group.readers.push((query, reply)),
             Job::Close(reply) => group.close = Some(reply),
         }
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn commit(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        let tip = chain(&mut batch.observations, *self.tip.borrow());
         let revision = match self.backend.commit(batch) {
             Ok(revision) => revision,
             Err(error) => {
@@ -214,6 +250,7 @@ impl Writer {
             }
         };
         self.counters.commits.raise();
+        self.tip.send_if_modified(|known| std::mem::replace(known, tip) != tip);
         let writes = batch.observations.len() + batch.sets.iter().map(|set| set.changes.len()).sum::<usize>();
         self.counters.writes.add(u64::try_from(writes).unwrap_or(u64::MAX));
         if !batch.sets.is_empty() {
@@ -229,7 +266,10 @@ impl Writer {
     /// Reads the store again after a failed commit: whether it reached the disk is known only now. If that
     /// fails too, the next commit tries again.
     fn recover(&mut self) {
-        match self.backend.load() {
+        let loaded = self.backend.load().inspect(|loaded| {
+            self.tip.send_replace(loaded.tip);
+        });
+        match loaded {
             Ok(loaded) if loaded.revision != self.publish.borrow().0 => {
                 self.publish.send_replace((loaded.revision, Arc::new(loaded.inventory)));
             }
@@ -242,9 +282,23 @@ impl Writer {
 impl Job {
     fn weight(&self) -> usize {
         match self {
-            Job::Change(set, _) => set.changes.len(),
+            Job::Change(set, ..) => set.changes.len(),
             Job::Observe(observations, _) => observations.len(),
+            // It may look at as many lines.
+            Job::Audit(..) => AUDIT_SCAN_LINES_MAX,
             Job::Close(_) => 0,
         }
     }
+}
+
+/// Makes lines of what is for the audit log, and tells where the log ends then.
+fn chain(observations: &mut [Observation], mut tip: Tip) -> Tip {
+    for observation in observations {
+        if let Observation::Note(entry) = observation {
+            let line = tip.next(Entry::clone(entry));
+            tip = line.tip();
+            *observation = Observation::PutLine(Box::new(line));
+        }
+    }
+    tip
 }

@@ -1,10 +1,12 @@
 //! Floor 3: async shells, the only room with sockets, files, tasks and clocks. A shell waits for a packet,
 //! a command or a deadline, asks the engine once, carries out the answer, and waits again.
 
+pub mod audit;
 pub mod blobs;
 pub mod clock;
 pub mod dhcp;
 pub mod dns;
+pub mod egress;
 pub mod http;
 pub mod journal;
 pub mod link;

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use reqwest::{Client, StatusCode, Url, header, redirect};
+use reqwest::{Client, StatusCode, Url, header};
 use tokio::sync::mpsc::{self, Receiver, Sender, error::TrySendError};
 
 use crate::base::counter::Counter;
 use crate::base::limits::{WEBHOOK_QUEUE_MESSAGES, WEBHOOK_TARGETS_MAX};
+use crate::transport::egress::Egress;
 use crate::transport::tasks::Tasks;
 
 /// Where messages go: an `http` or `https` address with a host.
@@ -105,13 +106,13 @@ pub struct Webhooks {
 impl Webhooks {
     /// Starts sending. The system's certificates are read when there is a first message.
     #[must_use]
-    pub fn start(manners: Manners, tasks: &Tasks) -> Webhooks {
+    pub fn start(manners: Manners, egress: Egress, tasks: &Tasks) -> Webhooks {
         let (messages, queue) = mpsc::channel(WEBHOOK_QUEUE_MESSAGES);
         let counters = Arc::new(WebhookCounters::default());
         let (shared, stop, spawner) = (Arc::clone(&counters), tasks.token(), tasks.clone());
         tasks.spawn("webhooks", async move {
             tokio::select! {
-                () = sort(queue, manners, shared, &spawner) => {}
+                () = sort(queue, manners, egress, shared, &spawner) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -127,24 +128,6 @@ impl Webhooks {
     }
 }
 
-/// Reads files. Without the system's certificates only `http` targets can be reached, which is logged.
-fn client(manners: Manners) -> Result<Client, reqwest::Error> {
-    // An error means that somebody installed one before.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let builder = || {
-        Client::builder()
-            .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
-            .timeout(manners.patience)
-            // A message goes where the operator said, and nowhere else.
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-    };
-    builder().build().or_else(|error| {
-        tracing::warn!(error = chain(&error), "no certificates: webhooks reach http targets only");
-        builder().tls_certs_only([]).build()
-    })
-}
-
 /// One target's queue, as the sorting task sees it.
 struct Line {
     messages: Sender<Bytes>,
@@ -156,6 +139,7 @@ struct Line {
 async fn sort(
     mut queue: Receiver<(Target, Bytes)>,
     manners: Manners,
+    egress: Egress,
     counters: Arc<WebhookCounters>,
     tasks: &Tasks,
 ) {
@@ -163,7 +147,9 @@ async fn sort(
     let mut ready = None;
     while let Some((target, message)) = queue.recv().await {
         if ready.is_none() {
-            let made = tokio::task::spawn_blocking(move || client(manners)).await;
+            // It reads files.
+            let outward = egress.clone();
+            let made = tokio::task::spawn_blocking(move || outward.client(manners.patience)).await;
             ready = made.ok().and_then(|made| {
                 made.inspect_err(|error| tracing::error!(%error, "no HTTP client for webhooks")).ok()
             });
@@ -172,7 +158,7 @@ async fn sort(
             counters.dropped.raise();
             continue;
         };
-        let courier = Courier { client, manners, counters: Arc::clone(&counters) };
+        let courier = Courier { client, egress: egress.clone(), manners, counters: Arc::clone(&counters) };
         lines.retain(|_, line| !line.messages.is_closed()); // of targets that had nothing for long
         if !lines.contains_key(&target) && lines.len() >= WEBHOOK_TARGETS_MAX {
             courier.counters.dropped.raise();
@@ -200,6 +186,7 @@ async fn sort(
 #[derive(Clone)]
 struct Courier {
     client: Client,
+    egress: Egress,
     manners: Manners,
     counters: Arc<WebhookCounters>,
 }
@@ -247,6 +234,7 @@ impl Courier {
     }
 
     async fn deliver(&self, target: &Target, message: &Bytes) -> Result<(), String> {
+        self.egress.check(&target.0).map_err(|error| error.to_string())?;
         let mut pause = self.manners.first_pause;
         let mut attempts_left = self.manners.attempts;
         loop {

@@ -21,6 +21,7 @@ use muster::app::{journalist, publisher};
 use muster::base::{Mac, Timestamp};
 use muster::model::{Firmware, Lease, LeaseKey, LeaseState, Sighting, Snapshot, SnapshotCell};
 use muster::store::{Store, memory};
+use muster::transport::audit::Audit;
 use muster::transport::blobs::{Blobs, Reserve, Settings};
 use muster::transport::clock::now;
 use muster::transport::dhcp::Handle;
@@ -137,7 +138,10 @@ impl Head {
         let trust = Arc::new(trust);
         let (turn, about, calls) = (Turn::default(), Arc::default(), PhoneHomes::default());
         let chest = Arc::new(Chest::open(keys.path(), None).unwrap());
+        let site_key = Arc::new(SiteKey::open(&chest, keys.path(), &keys.path().join("site.pub")).unwrap());
+        let audit = Audit::new(store.clone(), Arc::clone(&site_key), Vec::new());
         let context = Context {
+            audit,
             snapshot,
             published,
             store,
@@ -155,8 +159,6 @@ impl Head {
             trust,
         };
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
-        let site_key = SiteKey::open(&chest, keys.path(), &keys.path().join("site.pub")).unwrap();
-        let site_key = Arc::new(site_key);
         let router = routes::router(&Parts { context: context.clone(), loaders, images: None, site_key });
         Head { router, prefix: "", context, _tasks: tasks, folder, _keys: keys }
     }

@@ -20,13 +20,16 @@ use crate::api::auth::records::{CLIENTS, ClientRecord};
 use crate::api::auth::types::AccessBody;
 use crate::api::auth::{Caller, Door, Order};
 use crate::api::openchami::draft::read;
+use crate::api::who::Who;
 use crate::base::Digest;
 use crate::base::limits::CLIENT_TOKEN_LIFE;
 use crate::engine::image::path::percent_decode;
 use crate::engine::token::Algorithm;
 use crate::model::Role;
+use crate::model::audit::{Outcome, Via};
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
+use crate::transport::vault::authority_print;
 
 /// Why `/token` gives nothing to somebody without credentials.
 const EXPLAIN: &str = "this head gives no token to whoever asks. Register a client on it (muster token client add) and \
@@ -152,6 +155,9 @@ fn by_credentials(
         if let Some(address) = address {
             throttle().on_wrong(address, now);
         }
+        let who = Who::asks();
+        let object = format!("client {}", credentials.id);
+        door.0.context.audit.put_counted(who.entry(object, Outcome::Refused, "wrong client credentials"));
         tracing::debug!(?address, basic = credentials.basic, "wrong client credentials");
         let text = "no client has this id and secret";
         return Err(denial(StatusCode::UNAUTHORIZED, "invalid_client", text));
@@ -177,10 +183,16 @@ fn give(
     algorithm: Algorithm,
     client: Option<String>,
 ) -> Result<Response, Denial> {
-    let order = Order { subject, role, life: CLIENT_TOKEN_LIFE, algorithm, client };
+    let (life, user, areas) = (CLIENT_TOKEN_LIFE, None, Vec::new());
+    let order = Order { subject, role, life, algorithm, client, user, areas };
     let (claims, access_token) = door.issue(order, now()).map_err(|_| {
         denial(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the token could not be made; see the log")
     })?;
+    let mut who = Who::asks();
+    (who.actor, who.via) = (claims.subject.clone(), Via::Client);
+    let detail = format!("as {}", claims.role);
+    // Whoever may have a token without credentials may ask for many.
+    door.0.context.audit.put_counted(who.entry(format!("token {}", claims.id), Outcome::Done, detail));
     tracing::info!(subject = claims.subject, role = %claims.role, id = claims.id, "token given");
     let body = AccessBody {
         access_token,
@@ -227,6 +239,12 @@ pub(crate) async fn keys(State(door): State<Door>) -> Response {
 pub(crate) async fn root(State(door): State<Door>) -> Response {
     ([(header::CONTENT_TYPE, "application/x-pem-file")], door.0.vault.authority.pem().to_owned())
         .into_response()
+}
+
+/// Its fingerprint, to compare with what the head's console shows.
+pub(crate) async fn root_print(State(door): State<Door>) -> Response {
+    let print = authority_print(door.0.vault.authority.pem()).unwrap_or_default();
+    format!("{print}\n").into_response()
 }
 
 /// The key that signs manifests: what an initramfs that checks them holds.

@@ -3,19 +3,23 @@
 use std::net::SocketAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::api::auth::browser::Foreign;
+use crate::api::auth::sessions::NoSession;
 use crate::api::auth::table::{Need, need};
-use crate::api::auth::{Caller, Door, forwarded, records};
+use crate::api::auth::{Caller, Door, areas, browser, forwarded, records};
 use crate::api::node::is_by_socket;
 use crate::api::problem::Problem;
 use crate::api::v1;
+use crate::api::who::Who;
 use crate::engine::token::{Refusal, Verified};
 use crate::model::Role;
+use crate::model::audit::{Outcome, Via};
 use crate::transport::clock::now;
-use crate::transport::http::Peer;
+use crate::transport::http::{Peer, Secure};
 
 /// Lets a request through with its `Caller`, or answers 401 or 403.
 pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: Next) -> Response {
@@ -30,24 +34,54 @@ pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: 
         request.extensions_mut().insert(Peer::Tcp { remote, local: door.reached_at(local) });
     }
     let (method, path) = (request.method(), request.uri().path());
-    let caller = if peer == Some(Peer::Local) || !door.0.policy.closed {
-        Ok(Caller { subject: "root".to_owned(), role: Some(Role::Admin) })
+    let needs = need(method, path);
+    let is_secure = request.extensions().get::<Secure>().is_some();
+    let waits = peer != Some(Peer::Local) && door.waits_for_claim(path);
+    let caller = if waits {
+        Err(Denied::Unclaimed)
+    } else if let Err(foreign) = browser::check(method, path, request.headers(), &door.0.policy.hosts)
+        && peer != Some(Peer::Local)
+    {
+        Err(Denied::Foreign(foreign))
+    } else if peer == Some(Peer::Local) || !door.0.policy.closed {
+        let via = if peer == Some(Peer::Local) { Via::Socket } else { Via::Nobody };
+        Ok(Caller { subject: "root".to_owned(), role: Some(Role::Admin), via })
     } else {
-        match need(method, path) {
-            Need::Open => Ok(Caller { subject: String::new(), role: None }),
-            Need::At(role) => door.admit(request.headers(), role),
+        match needs {
+            Need::Open => Ok(Caller { subject: String::new(), role: None, via: Via::Nobody }),
+            Need::At(role) => door.admit(request.headers(), path, role, is_secure).await,
         }
     };
+    let ip = match request.extensions().get::<Peer>() {
+        Some(Peer::Tcp { remote, .. }) => Some(remote.ip().to_canonical()),
+        Some(Peer::Local) | None => None,
+    };
+    let asked = format!("{method} {path}");
     match caller {
         Ok(caller) => {
+            let who = Who::new(caller.subject.clone(), caller.via, ip, asked);
+            let writes = needs >= Need::At(Role::Operator) && is_write(method, path);
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            let asked = request.uri().path().to_owned();
+            let answer = browser::protect(&asked, who.clone().around(next.run(request)).await);
+            if writes && answer.status().is_success() && !who.is_noted() {
+                door.0.context.audit.put(who.entry("", Outcome::Done, ""));
+            }
+            answer
         }
         Err(denied) => {
             tracing::debug!(%method, path, ?peer, ?denied, "a request was denied");
-            denied.answer(path)
+            let who = Who::new(String::new(), Via::Nobody, ip, asked);
+            door.0.context.audit.put_counted(who.entry("", Outcome::Refused, denied.text()));
+            browser::protect(path, denied.answer(path))
         }
     }
+}
+
+/// True for what changes something. Pieces of an upload are not told one by one; its beginning and its end are.
+fn is_write(method: &Method, path: &str) -> bool {
+    let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    !reads && !(*method == Method::PATCH && path.starts_with("/api/v1/uploads/"))
 }
 
 /// Why a request is not let through.
@@ -55,7 +89,17 @@ pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: 
 enum Denied {
     NoToken,
     Token(Refusal),
-    Role { has: Role, needs: Role },
+    Role {
+        has: Role,
+        needs: Role,
+    },
+    /// The token is for other areas of the APIs.
+    Area,
+    /// The session of a cookie has ended.
+    Session,
+    Foreign(Foreign),
+    /// The head has no owner yet.
+    Unclaimed,
 }
 
 impl Door {
@@ -70,7 +114,28 @@ impl Door {
         }
     }
 
-    fn admit(&self, headers: &HeaderMap, needs: Role) -> Result<Caller, Denied> {
+    /// Lets in whoever bears a good token or, over TLS, has a session.
+    async fn admit(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+        needs: Role,
+        is_secure: bool,
+    ) -> Result<Caller, Denied> {
+        if !headers.contains_key(header::AUTHORIZATION)
+            && is_secure
+            && let Some(value) = browser::cookie(headers)
+        {
+            return match self.session(value) {
+                Ok((_, has)) if has < needs => Err(Denied::Role { has, needs }),
+                Ok((subject, role)) => Ok(Caller { subject, role: Some(role), via: Via::Session }),
+                Err(NoSession::Unknown) => Err(Denied::Session),
+                Err(NoSession::Idle(id)) => {
+                    self.forget_session(&id).await;
+                    Err(Denied::Session)
+                }
+            };
+        }
         let token = bearer(headers).ok_or(Denied::NoToken)?;
         let verified = self.0.trust.load().verify(token, now()).map_err(Denied::Token)?;
         let inventory = &self.0.context.snapshot.load().inventory;
@@ -78,8 +143,11 @@ impl Door {
         if role < needs {
             return Err(Denied::Role { has: role, needs });
         }
+        if verified.own && !areas::reach(&verified.areas, path) {
+            return Err(Denied::Area);
+        }
         let Verified { subject, .. } = verified;
-        Ok(Caller { subject, role: Some(role) })
+        Ok(Caller { subject, role: Some(role), via: Via::Token })
     }
 }
 
@@ -92,22 +160,32 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl Denied {
-    /// The answer: a problem document of our own API, plain text where the replaced services sent it.
-    fn answer(self, path: &str) -> Response {
-        let status = match self {
-            Denied::NoToken | Denied::Token(_) => StatusCode::UNAUTHORIZED,
-            Denied::Role { .. } => StatusCode::FORBIDDEN,
-        };
-        let text = match self {
+    fn text(self) -> String {
+        match self {
             Denied::NoToken => "no token found".to_owned(),
             Denied::Token(refusal) => refusal.to_string(),
             Denied::Role { has, needs } => format!("this needs the role {needs}; the token's is {has}"),
+            Denied::Area => "this token is not for this area of the API".to_owned(),
+            Denied::Session => "the session has ended; log in again".to_owned(),
+            Denied::Foreign(foreign) => foreign.text().to_owned(),
+            Denied::Unclaimed => "this head is not claimed yet; run muster claim on it".to_owned(),
+        }
+    }
+
+    /// The answer: a problem document of our own API, plain text where the replaced services sent it.
+    fn answer(self, path: &str) -> Response {
+        let status = match self {
+            Denied::NoToken | Denied::Token(_) | Denied::Session => StatusCode::UNAUTHORIZED,
+            Denied::Unclaimed => StatusCode::SERVICE_UNAVAILABLE,
+            Denied::Foreign(Foreign::Host) => StatusCode::MISDIRECTED_REQUEST,
+            Denied::Role { .. } | Denied::Area | Denied::Foreign(_) => StatusCode::FORBIDDEN,
         };
+        let text = self.text();
         let own = path.strip_prefix(v1::PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let mut response = if own {
             let hint = match self {
                 Denied::NoToken => "; get one with muster token issue on the head",
-                Denied::Token(_) | Denied::Role { .. } => "",
+                _ => "",
             };
             Problem::new(status, format!("{text}{hint}")).into_response()
         } else {
@@ -115,13 +193,16 @@ impl Denied {
         };
         // RFC 6750 section 3: a client that sent nothing is told no error.
         let challenge = match self {
-            Denied::NoToken => "Bearer realm=\"muster\"".to_owned(),
+            Denied::NoToken | Denied::Session | Denied::Foreign(_) | Denied::Unclaimed => {
+                "Bearer realm=\"muster\"".to_owned()
+            }
             Denied::Token(_) => {
                 format!("Bearer realm=\"muster\", error=\"invalid_token\", error_description=\"{text}\"")
             }
             Denied::Role { needs, .. } => {
                 format!("Bearer realm=\"muster\", error=\"insufficient_scope\", scope=\"{needs}\"")
             }
+            Denied::Area => "Bearer realm=\"muster\", error=\"insufficient_scope\"".to_owned(),
         };
         if let Ok(challenge) = HeaderValue::from_str(&challenge) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

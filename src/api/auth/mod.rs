@@ -3,15 +3,22 @@
 //! One middleware stands before every route on every listener. Over the Unix socket everybody is administrator:
 //! the operating system checked. Over TCP, `table` says what a method and path need.
 
+mod areas;
+mod browser;
+pub mod claim;
 mod endpoints;
 pub mod forwarded;
 mod guard;
 pub mod keys;
 pub mod records;
+mod sessions;
 pub mod table;
 mod tokens;
 pub mod types;
+mod users;
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
@@ -20,14 +27,17 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{any, delete, get, post};
 
+use crate::api::auth::claim::Claims;
+use crate::api::auth::sessions::Seen;
 use crate::api::context::Context;
 use crate::api::problem::{Problem, in_our_form};
 use crate::api::v1;
 use crate::base::limits::TOKEN_REQUEST_BYTES_MAX;
 use crate::base::{Cidr, Millis, Timestamp};
-use crate::engine::token::{Algorithm, Claims, Throttle, Trust};
+use crate::engine::token::{Algorithm, Claims as TokenClaims, Logins, Throttle, Trust};
 use crate::model::Role;
-use crate::transport::vault::{Vault, VaultError, random_name};
+use crate::model::audit::Via;
+use crate::transport::vault::{Passwords, Vault, VaultError, random_name};
 
 /// Who calls. Attached to each request as an extension.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +46,7 @@ pub struct Caller {
     pub subject: String,
     /// None: nobody that we know, on a path that is open.
     pub role: Option<Role>,
+    pub via: Via,
 }
 
 /// What the configuration says about the door.
@@ -51,6 +62,10 @@ pub struct Policy {
     pub issuer: String,
     /// The cluster, as tokens name it.
     pub cluster: String,
+    /// Names by which browsers may call the head; addresses may always.
+    pub hosts: BTreeSet<String>,
+    /// The file of the claim code, if the head serves only when it has an owner.
+    pub claim: Option<PathBuf>,
 }
 
 /// The door: cheap to clone.
@@ -65,6 +80,11 @@ struct Inner {
     policy: Policy,
     // A mutex, because a count of wrong secrets needs no task; never held across an await.
     throttle: Mutex<Throttle>,
+    logins: Mutex<Logins>,
+    passwords: Passwords,
+    seen: Seen,
+    /// None: the head needs no owner before it serves.
+    claims: Option<Claims>,
 }
 
 /// A token to be made.
@@ -74,6 +94,8 @@ pub(crate) struct Order {
     pub(crate) life: Millis,
     pub(crate) algorithm: Algorithm,
     pub(crate) client: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) areas: Vec<String>,
 }
 
 impl Door {
@@ -81,7 +103,23 @@ impl Door {
     #[must_use]
     pub fn new(context: Context, vault: Arc<Vault>, trust: Trust, policy: Policy) -> Door {
         let trust = ArcSwap::from_pointee(trust);
-        Door(Arc::new(Inner { context, vault, trust, policy, throttle: Mutex::default() }))
+        let claims = policy.claim.as_deref().map(Claims::new);
+        if let Some(claims) = &claims
+            && !claim::is_claimed(&context.snapshot.load().inventory)
+        {
+            claims.renew();
+        }
+        Door(Arc::new(Inner {
+            context,
+            vault,
+            trust,
+            policy,
+            throttle: Mutex::default(),
+            logins: Mutex::default(),
+            passwords: Passwords::default(),
+            seen: Seen::new(),
+            claims,
+        }))
     }
 
     /// Puts the door before these routes, and adds its own.
@@ -94,6 +132,15 @@ impl Door {
             .route("/tokens", get(tokens::list).post(tokens::issue))
             .route("/tokens/{id}", delete(tokens::revoke))
             .route("/keys/{key}/rotate", post(keys::rotate))
+            .route("/users", get(users::list).post(users::add))
+            .route("/users/{name}", get(users::show).patch(users::alter).delete(users::remove))
+            .route("/claim", post(claim::claim))
+            .route("/login", post(sessions::login))
+            .route("/logout", post(sessions::logout))
+            .route("/whoami", get(sessions::whoami))
+            .route("/password", post(users::own_password))
+            .route("/sessions", get(sessions::list))
+            .route("/sessions/{id}", delete(sessions::end))
             .route("/token-clients", get(tokens::clients).post(tokens::add_client))
             .route("/token-clients/{id}", delete(tokens::remove_client))
             .method_not_allowed_fallback(tokens::wrong_method)
@@ -106,6 +153,8 @@ impl Door {
             .route("/.well-known/jwks.json", get(endpoints::keys))
             .route("/.well-known/openid-configuration", get(endpoints::discovery))
             .route("/ca.crt", get(endpoints::root))
+            .route("/ca.pem", get(endpoints::root))
+            .route("/ca.sha256", get(endpoints::root_print))
             .route("/site.pub", get(endpoints::site_key))
             .merge(Router::new().nest(v1::PREFIX, own))
             .layer(DefaultBodyLimit::max(TOKEN_REQUEST_BYTES_MAX))
@@ -113,7 +162,7 @@ impl Door {
     }
 
     /// Makes a token.
-    pub(crate) fn issue(&self, order: Order, now: Timestamp) -> Result<(Claims, String), Problem> {
+    pub(crate) fn issue(&self, order: Order, now: Timestamp) -> Result<(TokenClaims, String), Problem> {
         let failed = |error: VaultError| {
             tracing::error!(%error, "a token could not be made");
             Problem::new(
@@ -121,9 +170,9 @@ impl Door {
                 "the token could not be made; see the log",
             )
         };
-        let Order { subject, role, life, algorithm, client } = order;
+        let Order { subject, role, life, algorithm, client, user, areas } = order;
         let policy = &self.0.policy;
-        let claims = Claims {
+        let claims = TokenClaims {
             issuer: policy.issuer.clone(),
             cluster: policy.cluster.clone(),
             subject,
@@ -132,6 +181,8 @@ impl Door {
             life,
             id: random_name().map_err(failed)?,
             client,
+            user,
+            areas,
         };
         let token = self.0.vault.sign(algorithm, &claims).map_err(failed)?;
         Ok((claims, token))

@@ -1,8 +1,10 @@
-//! What is remembered about tokens: those that administrators gave, those that were revoked, and the clients
-//! that may fetch their own. Documents in the inventory, so that they are durable, on every head, and looked up
+//! What is remembered about those who may come in: users and their sessions, tokens that administrators gave,
+//! those that were revoked, and the clients that may fetch their own. Documents in the inventory, so that they are durable, on every head, and looked up
 //! in the snapshot without a lock.
 //!
 //! A client's tokens are not remembered one by one, they live an hour and no longer than their client.
+
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,34 @@ pub(crate) const TOKENS: &str = "token";
 /// The shelf of clients, by their names.
 pub(crate) const CLIENTS: &str = "token.client";
 
+/// The shelf of users, by their names.
+pub(crate) const USERS: &str = "user";
+
+/// The shelf of sessions, by the digests of their cookies: what is stored logs nobody in.
+pub(crate) const SESSIONS: &str = "user.session";
+
+/// A user with a password. Times are milliseconds since 1970.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRecord {
+    pub role: String,
+    /// PHC string of argon2id.
+    pub hash: String,
+    pub created: u64,
+    /// When password or role were changed last.
+    pub changed: u64,
+}
+
+/// A login that lasts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    pub user: String,
+    pub created: u64,
+    pub expires: u64,
+    /// From where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
+}
+
 /// A token that was given or revoked. Times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenRecord {
@@ -30,6 +60,14 @@ pub struct TokenRecord {
     pub expires: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<u64>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub areas: Vec<String>,
+    /// The user who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// A client that may fetch tokens.
@@ -55,12 +93,28 @@ pub fn standing(inventory: &Inventory, token: &Verified) -> Option<Role> {
             return None;
         }
     }
+    if let Some(user) = token.user.as_deref().filter(|_| token.own) {
+        let UserRecord { role, created, .. } = read(inventory.document(USERS, user)?)?;
+        // The token of a user who went does not come back with another one of his name.
+        let is_old = token.issued.0 / 1000 < created / 1000;
+        let role = role.parse::<Role>().ok()?;
+        return (!is_old).then(|| role.min(token.role));
+    }
     let Some(client) = token.client.as_deref().filter(|_| token.own) else { return Some(token.role) };
     let record: ClientRecord = read(inventory.document(CLIENTS, client)?)?;
     // A client that was removed and added again gets new tokens; its old ones stay dead.
     let is_old = token.issued.0 / 1000 < record.created / 1000;
     let role = record.role.parse::<Role>().ok()?;
     (!is_old).then(|| role.min(token.role))
+}
+
+/// Ends the sessions that this is true of.
+pub(crate) fn end_sessions(draft: &mut Draft<'_>, mut of: impl FnMut(&str, &SessionRecord) -> bool) {
+    let ended = shelf::<SessionRecord>(&draft.next, SESSIONS).into_iter();
+    let ended: Vec<String> = ended.filter(|(id, record)| of(id, record)).map(|(id, _)| id).collect();
+    for id in ended {
+        draft.remove_document(SESSIONS, &id);
+    }
 }
 
 /// Removes records of tokens that have ended anyway, and tells whether there is room for one more.

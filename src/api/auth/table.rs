@@ -61,6 +61,13 @@ pub const RULES: &[Rule] = &[
     read("/api/v1/secrets/**", VIEWER),
     any("/api/v1/secrets/**", ADMIN),
     any("/api/v1/trust/void", ADMIN),
+    any("/api/v1/audit/**", ADMIN),
+    any("/api/v1/users/**", ADMIN),
+    any("/api/v1/sessions/**", ADMIN),
+    post("/api/v1/claim", OPEN),
+    post("/api/v1/login", OPEN),
+    post("/api/v1/logout", VIEWER),
+    post("/api/v1/password", VIEWER),
     read("/api/v1/openapi.json", OPEN),
     read("/api/v1/**", VIEWER),
     any("/api/v1/**", OPERATOR),
@@ -85,6 +92,8 @@ pub const RULES: &[Rule] = &[
     read("/.well-known/jwks.json", OPEN),
     read("/.well-known/openid-configuration", OPEN),
     read("/ca.crt", OPEN),
+    read("/ca.pem", OPEN),
+    read("/ca.sha256", OPEN),
     read("/site.pub", OPEN),
     // SMD.
     read("/hsm/v2/service/ready", OPEN),
@@ -150,7 +159,7 @@ pub fn rule(method: &Method, path: &str) -> Option<&'static Rule> {
 
 /// The path without the prefixes under which the same routes are served again: those of the replaced gateway,
 /// and `/cloud-init` before `/cloud-init…`, which clients of the first generation make.
-fn canonical(path: &str) -> &str {
+pub(crate) fn canonical(path: &str) -> &str {
     let below =
         |path: &'static str, whole: &str| whole.starts_with(path) && whole[path.len()..].starts_with('/');
     if below("/apis/bss", path) {

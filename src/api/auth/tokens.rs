@@ -10,14 +10,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::api::auth::records::{CLIENTS, ClientRecord, TOKENS, TokenRecord, full, make_room};
 use crate::api::auth::types::{ClientBody, IssueBody, NewClientBody, TokenBody};
-use crate::api::auth::{Caller, Door, Order};
+use crate::api::auth::{Caller, Door, Order, areas};
 use crate::api::openchami::draft::{Draft, shelf};
 use crate::api::problem::Problem;
 use crate::api::v1::query;
-use crate::base::limits::TOKEN_LIFE_MAX;
+use crate::base::limits::{TOKEN_AREAS_MAX, TOKEN_LIFE_MAX};
 use crate::base::{Digest, Millis, Timestamp};
 use crate::engine::token::Algorithm;
 use crate::model::Role;
+use crate::model::audit::Via;
 use crate::transport::clock::now;
 use crate::transport::vault::random_name;
 
@@ -43,10 +44,10 @@ pub(crate) async fn list(State(door): State<Door>) -> Json<Vec<TokenBody>> {
 }
 
 fn body(id: String, record: TokenRecord) -> TokenBody {
-    let TokenRecord { subject, role, algorithm, issued, expires, revoked } = record;
+    let TokenRecord { subject, role, algorithm, issued, expires, revoked, name, areas, user } = record;
     let time = |at: u64| Timestamp(at).rfc3339();
     let (issued, expires, revoked) = (time(issued), time(expires), revoked.map(time));
-    TokenBody { id, subject, role, algorithm, issued, expires, revoked, token: None }
+    TokenBody { id, subject, role, algorithm, issued, expires, revoked, name, areas, user, token: None }
 }
 
 /// `POST /tokens`. The record is on disk before the token is out, so that it can be revoked whatever happens.
@@ -64,8 +65,15 @@ pub(crate) async fn issue(
         let days = TOKEN_LIFE_MAX.as_secs() / 86_400;
         return Err(Problem::field("ttl", format!("must be from 1 second to {days} days")));
     }
+    let name = text("name", &wanted.name, 0)?;
+    let areas = checked(wanted.areas)?;
+    // What a user makes ends with the user. Who came over the socket or with a token is none.
+    let maker = caller.as_ref().map(|Extension(caller)| caller).filter(|caller| caller.via == Via::Session);
+    let user = maker.map(|maker| maker.subject.clone());
     let now = now();
-    let (claims, token) = door.issue(Order { subject, role, life, algorithm, client: None }, now)?;
+    let (client, made_by) = (None, user.clone());
+    let order = Order { subject, role, life, algorithm, client, user: made_by, areas: areas.clone() };
+    let (claims, token) = door.issue(order, now)?;
     let record = TokenRecord {
         subject: claims.subject.clone(),
         role: role.to_string(),
@@ -73,6 +81,9 @@ pub(crate) async fn issue(
         issued: now.0,
         expires: claims.expires().0,
         revoked: None,
+        name,
+        areas,
+        user,
     };
     let change = |snapshot: &crate::model::Snapshot| {
         let mut draft = Draft::new(snapshot);
@@ -80,7 +91,8 @@ pub(crate) async fn issue(
         draft.put_document(TOKENS, &claims.id, &record);
         Ok(draft.finish())
     };
-    door.0.context.change(change).await?;
+    let detail = format!("for {} as {role}, until {}", claims.subject, claims.expires());
+    door.0.context.change_noted(&detail, change).await?;
     let by = caller.map(|Extension(caller)| caller.subject).unwrap_or_default();
     tracing::info!(by, subject = claims.subject, %role, id = claims.id, "token issued");
     let made = TokenBody { token: Some(token), ..body(claims.id, record) };
@@ -117,13 +129,16 @@ pub(crate) async fn revoke(
                     issued: now.0,
                     expires,
                     revoked: None,
+                    name: unknown(),
+                    areas: Vec::new(),
+                    user: None,
                 }
             }
         };
         draft.put_document(TOKENS, &id, &TokenRecord { revoked: Some(now.0), ..record });
         Ok(draft.finish())
     };
-    door.0.context.change(change).await?;
+    door.0.context.change_noted("revoked", change).await?;
     let by = caller.map(|Extension(caller)| caller.subject).unwrap_or_default();
     tracing::info!(by, id, "token revoked");
     Ok(StatusCode::NO_CONTENT)
@@ -187,6 +202,19 @@ pub(crate) async fn remove_client(
     door.0.context.change(change).await?;
     tracing::info!(client = id, "token client removed");
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn checked(areas: Vec<String>) -> Result<Vec<String>, Problem> {
+    if areas.len() > TOKEN_AREAS_MAX {
+        return Err(Problem::field("areas", format!("are more than {TOKEN_AREAS_MAX}")));
+    }
+    match areas.iter().position(|area| !areas::is_area(area)) {
+        None => Ok(areas),
+        Some(index) => {
+            let text = format!("{:?} is none of {}", areas[index], areas::names().join(", "));
+            Err(Problem::field(format!("areas[{index}]"), text))
+        }
+    }
 }
 
 fn role(text: &str) -> Result<Role, Problem> {

@@ -1,4 +1,6 @@
-//! JSON of the routes about tokens.
+//! JSON of the routes about users, sessions and tokens.
+
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,12 @@ pub struct IssueBody {
     /// `EdDSA` or `RS256`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<String>,
+    /// What it is for, to tell it from others.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Areas of the APIs to which it is limited, such as `images`; none: all that the role may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub areas: Vec<String>,
 }
 
 /// A token, as far as it is remembered.
@@ -31,6 +39,13 @@ pub struct TokenBody {
     pub expires: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub areas: Vec<String>,
+    /// The user who made it, with whom it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// The token itself: only in the answer that issues it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
@@ -73,4 +88,96 @@ pub struct AccessBody {
     pub scope: String,
     /// Always `bearer`, in lower case as hydra wrote it.
     pub token_type: String,
+}
+
+/// A user, without a password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserBody {
+    pub name: String,
+    pub role: String,
+    /// RFC 3339.
+    pub created: String,
+    /// When password or role were changed last.
+    pub changed: String,
+}
+
+/// A user to be made. No `Debug`: it holds a password, like those below.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewUserBody {
+    /// Small letters, digits, `-`, `_`, `.` and `@`.
+    pub name: String,
+    /// `viewer`, `operator` or `admin`.
+    pub role: String,
+    /// At least 12 characters.
+    pub password: String,
+}
+
+/// What is to change of a user.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserPatchBody {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+}
+
+/// A user's own new password.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnPasswordBody {
+    pub old: String,
+    pub new: String,
+}
+
+/// A name and a password.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoginBody {
+    pub name: String,
+    pub password: String,
+}
+
+/// For whom the head takes a caller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhoBody {
+    pub name: String,
+    pub role: String,
+    /// `socket`, `session`, `token` or, with authentication off, `nobody`.
+    pub via: String,
+}
+
+/// A login that lasts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionBody {
+    /// Digest of the cookie, with which nobody logs in.
+    pub id: String,
+    pub user: String,
+    /// RFC 3339.
+    pub created: String,
+    pub expires: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
+}
+
+/// The first visit.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimBody {
+    /// What the head's console shows; over the Unix socket it may be left out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub code: String,
+    /// The first administrator's.
+    pub name: String,
+    pub password: String,
+}
+
+/// A head that was claimed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimedBody {
+    pub name: String,
+    pub role: String,
+    /// SHA-256 of the authority's certificate, as browsers show it.
+    pub ca_sha256: String,
 }

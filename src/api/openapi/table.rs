@@ -31,6 +31,17 @@ const PAGE: &[(&str, &str)] = &[AFTER, LIMIT];
 const OF_IMAGE: &[(&str, &str)] = &[("name", "Only of this image"), AFTER, LIMIT];
 const OF_SECRET: &[(&str, &str)] = &[("name", "Only of this name"), AFTER, LIMIT];
 const REVEAL: &[(&str, &str)] = &[("version", "Not the newest value but this one")];
+const OF_AUDIT: &[(&str, &str)] = &[
+    ("after", "Only lines behind this number, in rising order"),
+    ("before", "Only lines before this number; the newest come first"),
+    LIMIT,
+    ("actor", "Only of this actor"),
+    ("action", "Only those with this in their action"),
+    ("object", "Only those with this in their object"),
+    ("outcome", "Only with this outcome: done, refused or failed"),
+    ("since", "Only from this time on (RFC 3339)"),
+    ("until", "Only before this time (RFC 3339)"),
+];
 const ON_NETWORK: &[(&str, &str)] = &[NETWORK, AFTER, LIMIT];
 const OF_NODES: &[(&str, &str)] = &[
     SET,
@@ -209,6 +220,9 @@ pub const OPERATIONS: &[Operation] = &[
     op("patch", "/uploads/{id}", "Send a range of the content", &[], Some("octets"), Some("Upload")),
     op("delete", "/uploads/{id}", "Cancel an upload", &[], None, None),
     op("post", "/uploads/{id}/complete", "Check what was sent and store it", &[], None, Some("Upload")),
+    op("get", "/audit", "Who did what: lines of the audit log", OF_AUDIT, None, Some("AuditPage")),
+    op("get", "/audit/checkpoints", "List its signed checkpoints", &[], None, Some("[Checkpoint]")),
+    op("post", "/audit/checkpoint", "Sign it as it is now", &[], None, Some("Checkpoint")),
     op(
         "get",
         "/events",

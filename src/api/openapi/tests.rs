@@ -11,10 +11,11 @@ use crate::api::v1::router;
 use crate::base::Timestamp;
 use crate::model::{Revision, SnapshotCell};
 use crate::store::{Store, memory};
+use crate::transport::audit::Audit;
 use crate::transport::blobs::{Blobs, Settings};
 use crate::transport::dhcp::Handle;
 use crate::transport::journal::Journal;
-use crate::transport::vault::{Chest, SshAuthority};
+use crate::transport::vault::{Chest, SiteKey, SshAuthority};
 
 /// `UPDATE_GOLDEN=1` writes it anew; the difference is then read by people.
 #[test]
@@ -39,7 +40,10 @@ async fn every_operation_is_routed_and_every_schema_exists() {
     let chest = Arc::new(Chest::open(keys.path(), None).unwrap());
     let snapshot = Arc::new(SnapshotCell::default());
     let trust = NodeTrust::trial(folder.path(), &store, &journal, &snapshot).unwrap();
+    let site = SiteKey::open(&chest, keys.path(), &keys.path().join("site.pub")).unwrap();
+    let audit = Audit::new(store.clone(), Arc::new(site), Vec::new());
     let context = Context {
+        audit,
         snapshot,
         trust: Arc::new(trust),
         published,

@@ -15,12 +15,14 @@ pub(crate) fn http(
     root: &mut Section<'_, '_>,
     taken: &mut Vec<SocketAddr>,
     problems: &mut Problems<'_>,
-) -> (Vec<SocketAddr>, Vec<Cidr>) {
+) -> (Vec<SocketAddr>, Vec<Cidr>, BTreeSet<String>) {
     let mut section = root.section("http", problems);
     let addresses = listen(&mut section, &["0.0.0.0:8081", "0.0.0.0:8080"], taken, problems);
     let proxies = section.list::<Cidr>("trusted_proxies", problems).unwrap_or_default();
+    let names = section.list::<CertifiedName>("names", problems).unwrap_or_default();
     section.finish(problems);
-    (addresses, proxies.into_iter().map(|at| at.value).collect())
+    let names = names.into_iter().map(|at| at.value.0).collect();
+    (addresses, proxies.into_iter().map(|at| at.value).collect(), names)
 }
 
 /// `[https]`: listeners and certificate.
@@ -57,13 +59,22 @@ pub(crate) fn auth(
     root: &mut Section<'_, '_>,
     loopback_only: bool,
     problems: &mut Problems<'_>,
-) -> (Auth, Tokens) {
+) -> (Auth, Tokens, bool) {
     let mut section = root.section("auth", problems);
     let mode = section.text("mode", problems);
     let namespace = section.parsed::<Namespace>("test_namespace", problems).map(|at| at.value.0);
     let open = section.parsed::<OpenToken>("open_token", problems).and_then(|at| at.value.0);
     let jwks = section.parsed::<Text>("jwks", problems).map(|at| PathBuf::from(at.value.0));
     let jwks_role = section.parsed::<Role>("jwks_role", problems).map_or(Role::Viewer, |at| at.value);
+    let claim = match section.text("claim", problems) {
+        None => false,
+        Some(At { value, .. }) if value == "off" => false,
+        Some(At { value, .. }) if value == "required" => true,
+        Some(At { value, line }) => {
+            problems.add(line, "auth.claim", format!("{value:?} is none of required, off"));
+            false
+        }
+    };
     section.finish(problems);
     let tokens = Tokens { open, jwks, jwks_role };
     let auth = match mode {
@@ -82,7 +93,7 @@ pub(crate) fn auth(
             Auth::Required
         }
     };
-    (auth, tokens)
+    (auth, tokens, claim)
 }
 
 /// `none`, or the role of the token that everybody gets.

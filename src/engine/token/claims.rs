@@ -24,6 +24,10 @@ pub struct Claims {
     pub id: String,
     /// The registered client that got it; none: an administrator gave it.
     pub client: Option<String>,
+    /// The user who made it for himself or a program; it ends with the user and grants no more than he may.
+    pub user: Option<String>,
+    /// Areas of the APIs to which it is limited; empty: all that the role may.
+    pub areas: Vec<String>,
 }
 
 impl Claims {
@@ -54,8 +58,15 @@ impl Claims {
             "scope": self.scope(),
             "cluster_id": self.cluster,
         });
-        if let (Some(client), Value::Object(fields)) = (&self.client, &mut claims) {
-            fields.insert("client_id".to_owned(), json!(client));
+        let areas = Some(&self.areas).filter(|areas| !areas.is_empty());
+        let more = [
+            ("client_id", self.client.as_ref().map(|client| json!(client))),
+            ("muster_user", self.user.as_ref().map(|user| json!(user))),
+            ("muster_areas", areas.map(|areas| json!(areas))),
+        ];
+        if let Value::Object(fields) = &mut claims {
+            let more = more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+            fields.extend(more);
         }
         claims
     }

@@ -8,10 +8,12 @@
 //! **Absent:** private keys (`transport/vault`), and the list of revoked tokens (documents in the inventory).
 
 mod claims;
+mod login;
 mod throttle;
 mod trust;
 
 pub use claims::{AUDIENCE, Claims};
+pub use login::Logins;
 pub use throttle::Throttle;
 pub use trust::{KeyError, Refusal, Trust, Verified};
 

@@ -65,6 +65,8 @@ fn claims() -> Claims {
         life: Millis::from_secs(600),
         id: "one".to_owned(),
         client: None,
+        user: None,
+        areas: Vec::new(),
     }
 }
 

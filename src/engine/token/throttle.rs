@@ -46,10 +46,17 @@ impl Throttle {
         }
         tries.count = tries.count.saturating_add(1);
     }
+
+    /// What was counted as wrong was right.
+    pub fn forgive(&mut self, who: IpAddr) {
+        if let Some(tries) = self.tries.get_mut(&whole(who)) {
+            tries.count = tries.count.saturating_sub(1);
+        }
+    }
 }
 
 /// What counts as one address: a host that speaks IPv6 has a subnet of 64 bits to itself.
-fn whole(who: IpAddr) -> IpAddr {
+pub(crate) fn whole(who: IpAddr) -> IpAddr {
     match who.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),

@@ -38,6 +38,10 @@ pub struct Verified {
     pub id: Option<String>,
     /// The registered client that got it.
     pub client: Option<String>,
+    /// The user who made it.
+    pub user: Option<String>,
+    /// Areas of the APIs to which it is limited; empty: none.
+    pub areas: Vec<String>,
     /// True if a key of this head signed it.
     pub own: bool,
     pub issued: Timestamp,
@@ -178,16 +182,30 @@ fn judge(claims: &Map<String, Value>, key: &Key, now: Timestamp) -> Result<Verif
     }
     let text = |name| claims.get(name).and_then(Value::as_str).map(str::to_owned);
     let subject = text("sub").ok_or(Refusal::Claim("sub"))?;
+    // A limit that cannot be read must not be no limit.
+    let areas = match claims.get("muster_areas") {
+        None => Vec::new(),
+        Some(areas) => texts(areas).ok_or(Refusal::Claim("muster_areas"))?,
+    };
     let role = key.role.or_else(|| highest(claims.get("roles"))).ok_or(Refusal::NoRole)?;
     Ok(Verified {
         subject,
         role,
         id: text("jti"),
         client: text("client_id"),
+        user: text("muster_user"),
+        areas,
         own: key.role.is_none(),
         issued: issued.or(not_before).unwrap_or(Timestamp(0)),
         expires,
     })
+}
+
+/// A list of at least one text.
+fn texts(value: &Value) -> Option<Vec<String>> {
+    let texts: Option<Vec<String>> =
+        value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect();
+    texts.filter(|texts| !texts.is_empty())
 }
 
 /// The highest of the roles that we know.

@@ -47,6 +47,10 @@ pub enum Peer {
     },
 }
 
+/// The request came over TLS. Attached to each such request as an extension: a browser's session counts there only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Secure;
+
 /// What the listeners count.
 #[derive(Debug, Default)]
 pub struct HttpCounters {
@@ -195,7 +199,8 @@ impl Http {
         let fail = |source| ListenError::Tcp { address, source };
         let listener = bind(address).map_err(fail)?;
         let bound = listener.local_addr().map_err(fail)?;
-        let (server, inner) = (self.clone(), tasks.clone());
+        let router = self.router.clone().layer(axum::Extension(Secure));
+        let (server, inner) = (Http { router, ..self.clone() }, tasks.clone());
         tasks.spawn("https", async move { server.accept_tls(listener, acceptor, plain, &inner).await });
         Ok(bound)
     }

@@ -11,7 +11,7 @@ pub mod tls;
 
 pub use file::{ImageRoot, OpenError, OpenedFile};
 pub use front::Files;
-pub use listener::{Http, HttpCounters, Peer};
+pub use listener::{Http, HttpCounters, Peer, Secure};
 pub use send::FileFound;
 pub use streams::{StreamSettings, Streams};
 pub use tls::Certificates;

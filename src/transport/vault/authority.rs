@@ -9,6 +9,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, date_time_ymd,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -103,6 +105,15 @@ impl Authority {
         let certificate = params.signed_by(&key, &issuer).map_err(make)?.der().to_vec();
         Ok(Leaf { certificate, key: key.serialize_der(), names: names.clone(), begins, ends })
     }
+}
+
+/// SHA-256 of a certificate in PEM, as browsers show it: pairs of upper-case digits with colons between them. None:
+/// it is none.
+#[must_use]
+pub fn print(pem: &str) -> Option<String> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
+    let digest: [u8; 32] = Sha256::digest(&der).into();
+    Some(digest.map(|octet| format!("{octet:02X}")).join(":"))
 }
 
 impl Leaf {

@@ -6,9 +6,11 @@
 
 mod authority;
 pub mod chest;
+mod claim;
 mod file;
 mod keyfile;
 mod nodes;
+mod passwords;
 mod secrets;
 mod signer;
 mod site;
@@ -26,8 +28,10 @@ use jsonwebtoken::jwk::Jwk;
 use crate::base::Timestamp;
 use crate::engine::token::{Algorithm, Claims};
 
-pub use authority::{Authority, Leaf};
+pub use authority::{Authority, Leaf, print as authority_print};
+pub use claim::ClaimCode;
 pub use nodes::{NodeKeys, random};
+pub use passwords::{PasswordError, Passwords};
 pub use secrets::make_value;
 pub use site::SiteKey;
 pub use ssh::SshAuthority;
@@ -41,6 +45,9 @@ const CERTIFICATE: &str = "ca.crt";
 
 /// The site key's public half in the data directory, for everybody to read.
 const SITE_KEY: &str = "site.pub";
+
+/// The claim code in the data directory, while the head is not claimed.
+const CLAIM: &str = "claim";
 
 /// The head's private keys.
 pub struct Vault {
@@ -102,6 +109,12 @@ pub fn certificate_path(data_dir: &Path) -> PathBuf {
 #[must_use]
 pub fn credentials() -> Option<PathBuf> {
     std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// Path of the claim code.
+#[must_use]
+pub fn claim_path(data_dir: &Path) -> PathBuf {
+    data_dir.join(CLAIM)
 }
 
 impl Vault {

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use muster::api::openchami::smd::notify;
 use muster::base::limits::WEBHOOK_QUEUE_MESSAGES;
+use muster::transport::egress::Egress;
 use muster::transport::tasks::Tasks;
 use muster::transport::webhook::{Manners, Target, Webhooks};
 use serde_json::{Value, json};
@@ -17,6 +18,11 @@ use tokio::sync::mpsc;
 
 use crate::head::{Head, SITE};
 use crate::smd_rest::{A, B, head_with};
+
+/// The receivers of these tests are on this machine, where the daemon does not call by itself.
+fn here() -> Egress {
+    Egress::new(vec!["127.0.0.0/8".parse().unwrap()])
+}
 
 #[tokio::test]
 async fn subscriptions_are_kept_changed_and_removed() {
@@ -108,7 +114,7 @@ pub(crate) async fn next(inbox: &mut mpsc::Receiver<Value>) -> Value {
 fn notified(head: &Head) -> (Webhooks, Tasks) {
     let tasks = Tasks::new();
     let quick = Manners { first_pause: Duration::from_millis(5), attempts: 3, ..Manners::default() };
-    let webhooks = Webhooks::start(quick, &tasks);
+    let webhooks = Webhooks::start(quick, here(), &tasks);
     notify::start(&head.context, webhooks.clone(), &tasks);
     (webhooks, tasks)
 }
@@ -194,7 +200,7 @@ async fn a_receiver_that_stumbles_is_asked_again_and_one_that_refuses_is_not() {
 #[tokio::test]
 async fn a_deaf_receiver_loses_messages_and_holds_up_nobody() {
     let tasks = Tasks::new();
-    let webhooks = Webhooks::start(Manners::default(), &tasks);
+    let webhooks = Webhooks::start(Manners::default(), here(), &tasks);
     // It takes connections and never answers.
     let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target: Target = format!("http://{}/", deaf.local_addr().unwrap()).parse().unwrap();
@@ -227,7 +233,7 @@ async fn a_receiver_for_whom_nobody_vouches_gets_nothing() {
     let target: Target =
         format!("https://localhost:{}/", listener.local_addr().unwrap().port()).parse().unwrap();
     let tasks = Tasks::new();
-    let webhooks = Webhooks::start(Manners { attempts: 1, ..Manners::default() }, &tasks);
+    let webhooks = Webhooks::start(Manners { attempts: 1, ..Manners::default() }, here(), &tasks);
     webhooks.send(target, Bytes::from_static(b"{}")).await;
     let (stream, _) = listener.accept().await.unwrap();
     assert!(acceptor.accept(stream).await.is_err(), "the handshake must fail");
@@ -244,7 +250,7 @@ async fn a_receiver_for_whom_nobody_vouches_gets_nothing() {
 async fn a_target_is_served_again_after_its_task_has_ended() {
     let tasks = Tasks::new();
     let idle = Manners { idle: Duration::from_millis(1), ..Manners::default() };
-    let webhooks = Webhooks::start(idle, &tasks);
+    let webhooks = Webhooks::start(idle, here(), &tasks);
     let (url, mut inbox) = receiver(&[]).await;
     for number in 0..20 {
         let body = json!({"Timestamp": "Z", "number": number}).to_string();

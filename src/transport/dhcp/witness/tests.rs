@@ -48,6 +48,13 @@ impl Backend for Disk {
         Ok(Revision::default())
     }
 
+    fn audit(
+        &mut self,
+        _query: &crate::model::audit::Query,
+    ) -> Result<crate::model::audit::Page, StoreError> {
+        Ok(Default::default())
+    }
+
     fn foreign(&mut self, _wait: Duration) -> Result<Vec<Batch>, StoreError> {
         Ok(Vec::new())
     }
