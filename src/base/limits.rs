@@ -1,6 +1,9 @@
 //! Every bound of the daemon, each with its reason.
 
+mod secrets;
+
 use crate::base::Millis;
+pub use secrets::*;
 
 /// Names that one node-set expression may expand to: the largest site we load, with room.
 pub const NODESET_NAMES_MAX: usize = 200_000;
@@ -387,22 +390,3 @@ pub const READER_SPAN: Millis = Millis::from_secs(120);
 
 /// A machine that unpacks while it reads is slow; what is slower than 2 kB/s is no machine that boots.
 pub const READER_BYTES_MIN: u64 = 256 << 10;
-
-/// Former keys of tokens that still count: eight rotations within the longest life of a token.
-pub const TOKEN_KEYS_FORMER_MAX: usize = 16;
-
-/// Octets of one secret: a keytab or a certificate with its chain has a tenth of it.
-pub const SECRET_BYTES_MAX: usize = 64 << 10;
-
-/// Secrets that people declare. Host keys that the head makes for each node do not count.
-pub const SECRETS_MAX: usize = 1000;
-
-/// Versions of a secret that are kept: enough to go back over a bad week. Beyond that the oldest goes.
-pub const SECRET_VERSIONS_MAX: usize = 16;
-
-/// Sealed octets of all secrets that people declare: they lie in memory, in every backup, and are sealed anew in a
-/// rotation.
-pub const SECRETS_BYTES_MAX: usize = 64 << 20;
-
-/// Secrets in one change of a rotation, so that a commit stays below some megabytes.
-pub const SECRETS_PER_CHANGE_MAX: usize = 64;
