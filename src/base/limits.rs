@@ -1,6 +1,13 @@
 //! Every bound of the daemon, each with its reason.
 
+mod door;
+mod secrets;
+mod trust;
+
 use crate::base::Millis;
+pub use door::*;
+pub use secrets::*;
+pub use trust::*;
 
 /// Names that one node-set expression may expand to: the largest site we load, with room.
 pub const NODESET_NAMES_MAX: usize = 200_000;
@@ -387,164 +394,3 @@ pub const READER_SPAN: Millis = Millis::from_secs(120);
 
 /// A machine that unpacks while it reads is slow; what is slower than 2 kB/s is no machine that boots.
 pub const READER_BYTES_MIN: u64 = 256 << 10;
-
-/// Former keys of tokens that still count: eight rotations within the longest life of a token.
-pub const TOKEN_KEYS_FORMER_MAX: usize = 16;
-
-/// Octets of one secret: a keytab or a certificate with its chain has a tenth of it.
-pub const SECRET_BYTES_MAX: usize = 64 << 10;
-
-/// Secrets that people declare. Host keys that the head makes for each node do not count.
-pub const SECRETS_MAX: usize = 1000;
-
-/// Versions of a secret that are kept: enough to go back over a bad week. Beyond that the oldest goes.
-pub const SECRET_VERSIONS_MAX: usize = 16;
-
-/// Sealed octets of all secrets that people declare: they lie in memory, in every backup, and are sealed anew in a
-/// rotation.
-pub const SECRETS_BYTES_MAX: usize = 64 << 20;
-
-/// Secrets in one change of a rotation, so that a commit stays below some megabytes.
-pub const SECRETS_PER_CHANGE_MAX: usize = 64;
-/// Times that the archive with the grant is served in one boot: iPXE asks again after a broken transfer, and
-/// whoever asks more often is no iPXE.
-pub const GRANTS_MAX: usize = 3;
-
-/// Wrong nonces on one boot session before it is revoked. A node has the right one in a file.
-pub const GRANT_TRIES_MAX: u8 = 5;
-
-/// How long a redeemed grant gives the same answer again to the same key: replies get lost, and a node asks
-/// again within seconds.
-pub const ANSWER_AGAIN: Millis = Millis::from_secs(120);
-
-/// How long after the last delivery a session seals itself, if the node does not.
-pub const SEAL_AFTER: Millis = Millis::from_secs(60);
-
-/// Life of a boot session from its script on: the slowest firmware, kernel and initrd that were seen take four
-/// minutes.
-pub const SESSION_LIFE: Millis = Millis::from_secs(600);
-
-/// Bounds of what the configuration may set instead.
-pub const SESSION_LIFE_MIN: Millis = Millis::from_secs(60);
-/// The other one.
-pub const SESSION_LIFE_MAX: Millis = Millis::from_secs(3600);
-
-/// How long a power event of this head counts as the reason of a boot: memory tests of large nodes take minutes.
-pub const POWER_SPAN: Millis = Millis::from_secs(600);
-
-/// A node whose certificate was used so shortly ago is up, and whoever boots as it is somebody else.
-pub const ALIVE_SPAN: Millis = Millis::from_secs(60);
-
-/// How long an ended session is remembered, so that late claims hear the truth and people can read its events.
-pub const SESSION_GRACE: Millis = Millis::from_secs(3600);
-
-/// Sessions of one node that are remembered: the live one and those before it.
-pub const SESSIONS_PER_NODE_MAX: usize = 3;
-
-/// Events of one session that are kept; of more, the first and the last.
-pub const SESSION_EVENTS_MAX: usize = 32;
-
-/// What a node may say in a claim or a start: two public areas and a certificate in base64.
-pub const NODE_MESSAGE_BYTES_MAX: usize = 64 << 10;
-
-/// The same for what ends an attestation: 1 MiB of event log in base64, and the quote.
-pub const NODE_PROOF_BYTES_MAX: usize = 2 << 20;
-
-/// How long a challenge waits for its answer: a slow discrete TPM takes a few seconds.
-pub const CHALLENGE_LIFE: Millis = Millis::from_secs(60);
-
-/// Attestations that are worked on at the same time: each costs a few milliseconds of a core. More wait.
-pub const ATTESTATIONS_AT_ONCE: usize = 64;
-
-/// Life of a node's token: longer than a boot's rest, shorter than a session may be.
-pub const NODE_TOKEN_LIFE: Millis = Millis::from_secs(900);
-
-/// Life of the token by which a node reads its secure cloud-init documents.
-pub const SECURE_TOKEN_LIFE: Millis = Millis::from_secs(600);
-
-/// How long a list of the head's keys counts. Nodes fetch it in each boot.
-pub const KEYSET_LIFE: Millis = Millis::from_secs(86_400);
-
-/// Octets of all secrets of one node together; keys and keytabs have some kilobytes.
-pub const BUNDLE_BYTES_MAX: usize = 4 << 20;
-/// Characters of one text in a line of the audit log: a request line with a long name, a list of eight things.
-pub const AUDIT_TEXT_CHARS_MAX: usize = 512;
-
-/// Lines of the audit log in one answer.
-pub const AUDIT_PAGE_LINES_MAX: usize = 1000;
-
-/// Lines of the audit log that one question may look at. The store's writer does it between two commits, and
-/// DHCP waits for it: 4096 lines take below 10 ms.
-pub const AUDIT_SCAN_LINES_MAX: usize = 4096;
-
-/// Lines between two signed checkpoints of the audit log.
-pub const AUDIT_CHECKPOINT_LINES: u64 = 1000;
-
-/// The longest that new lines of the audit log wait for a signed checkpoint.
-pub const AUDIT_CHECKPOINT_SPAN: Millis = Millis::from_secs(3600);
-
-/// Lines of the audit log that go at once; the store's other writers wait meanwhile.
-pub const AUDIT_DROP_LINES_MAX: u64 = 10_000;
-
-/// Repeated refusals of one address within this span are one line and a count.
-pub const REFUSAL_SPAN: Millis = Millis::from_secs(60);
-
-/// Addresses whose refusals are counted apart: a scan of some subnets. Those beyond are counted together.
-pub const REFUSAL_ADDRESSES_MAX: usize = 4096;
-
-/// Memory of one password hash: what OWASP and RFC 9106 section 4 want where memory is scarce.
-pub const PASSWORD_MEMORY_KIB: u32 = 64 << 10;
-
-/// Passes of one password hash (RFC 9106 section 4, second choice): a fifth of a second on a head.
-pub const PASSWORD_PASSES: u32 = 3;
-
-/// Passwords that are worked on at a time: with their memory 128 MiB.
-pub const PASSWORD_TURNS: usize = 2;
-
-/// Logins that wait for their turn: some seconds' worth. Those beyond are told to come back.
-pub const PASSWORD_WAITERS_MAX: usize = 30;
-
-/// Shortest password (NIST SP 800-63B-4 asks for 15 without, 8 with a second factor; we count tries too).
-pub const PASSWORD_CHARS_MIN: usize = 12;
-
-/// Longest password: no passphrase is longer, and hashing takes no longer for it.
-pub const PASSWORD_BYTES_MAX: usize = 256;
-
-/// Wrong passwords for one account before it takes tries from its usual addresses only.
-pub const ACCOUNT_TRIES_MAX: u32 = 5;
-
-/// How long an account is locked at first; each further wrong password doubles it.
-pub const ACCOUNT_LOCK: Millis = Millis::from_secs(60);
-
-/// The longest that an account is locked.
-pub const ACCOUNT_LOCK_MAX: Millis = Millis::from_secs(15 * 60);
-
-/// Names whose wrong passwords are counted at a time.
-pub const ACCOUNTS_MAX: usize = 4096;
-
-/// Pairs of account and address that are remembered as usual.
-pub const DESKS_MAX: usize = 4096;
-
-/// How long a successful login makes an address usual.
-pub const DESK_LIFE: Millis = Millis::from_secs(30 * 86_400);
-
-/// Users of one head: the administrators of the largest site, with room.
-pub const USERS_MAX: usize = 1000;
-
-/// Sessions of one user; the oldest ends when one more begins.
-pub const SESSIONS_PER_USER_MAX: usize = 20;
-
-/// After so long without a request a session ends.
-pub const SESSION_IDLE: Millis = Millis::from_secs(30 * 60);
-
-/// After so long a session ends in any case.
-pub const SESSION_LIFE: Millis = Millis::from_secs(12 * 3600);
-
-/// Areas of the API to which one token is limited.
-pub const TOKEN_AREAS_MAX: usize = 16;
-
-/// How long the code of the first visit holds: somebody installs a head and comes back the next day.
-pub const CLAIM_LIFE: Millis = Millis::from_secs(86_400);
-
-/// Wrong codes before a new one is made. With 128 bits none is guessed; a new one tells that somebody tries.
-pub const CLAIM_TRIES_MAX: u32 = 10;

@@ -23,7 +23,7 @@ use crate::api::openchami::draft::{Draft, read, shelf};
 use crate::api::problem::Problem;
 use crate::api::v1::query;
 use crate::api::who::Who;
-use crate::base::limits::{SESSION_IDLE, SESSION_LIFE, SESSIONS_PER_USER_MAX};
+use crate::base::limits::{LOGIN_IDLE, LOGIN_LIFE, SESSIONS_PER_USER_MAX};
 use crate::base::{Digest, Timestamp};
 use crate::model::audit::{Outcome, Via};
 use crate::model::{Inventory, Role, Snapshot};
@@ -49,7 +49,7 @@ impl Seen {
     fn on_use(&self, id: &str, now: Timestamp) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let before = last.get(id).copied().unwrap_or(self.since);
-        if now.since(before) >= SESSION_IDLE {
+        if now.since(before) >= LOGIN_IDLE {
             return false;
         }
         last.insert(id.to_owned(), now);
@@ -171,7 +171,7 @@ pub(crate) async fn login(
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
     })?);
     let (id, old, now) = (digest(&value), cookie(&headers).map(digest), now());
-    let expires = now + SESSION_LIFE;
+    let expires = now + LOGIN_LIFE;
     let begin = |snapshot: &Snapshot| {
         let mut draft = Draft::new(snapshot);
         // Somebody may have removed the user, or changed the password, while it was looked at.
@@ -203,7 +203,7 @@ pub(crate) async fn login(
     let line = Zeroizing::new(format!(
         "{COOKIE}={}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={}",
         *value,
-        SESSION_LIFE.as_secs()
+        LOGIN_LIFE.as_secs()
     ));
     let body = WhoBody { name, role: record.role, via: Via::Session.name().to_owned() };
     let mut answer = ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response();
@@ -268,7 +268,7 @@ pub(crate) async fn end(State(door): State<Door>, Path(id): Path<String>) -> Res
 #[cfg(test)]
 mod tests {
     use crate::api::auth::sessions::Seen;
-    use crate::base::limits::SESSION_IDLE;
+    use crate::base::limits::LOGIN_IDLE;
     use crate::base::{Millis, Timestamp};
 
     #[test]
@@ -276,10 +276,10 @@ mod tests {
         let seen = Seen { since: Timestamp(1000), last: Default::default() };
         let mut now = Timestamp(1000);
         for _ in 0..10 {
-            now = now + Millis(SESSION_IDLE.0 - 1);
+            now = now + Millis(LOGIN_IDLE.0 - 1);
             assert!(seen.on_use("a", now));
         }
-        assert!(!seen.on_use("a", now + SESSION_IDLE));
+        assert!(!seen.on_use("a", now + LOGIN_IDLE));
         assert!(!seen.on_use("b", now), "not used since the head started");
     }
 }

@@ -129,7 +129,7 @@ pub(crate) async fn put(
                 add_version(&context.chest, &mut secret, value, &by, now())?;
             }
             None if make && secret.versions.is_empty() && !on_order => {
-                add_version(&context.chest, &mut secret, &*generate(&what)?, &by, now())?;
+                add_version(&context.chest, &mut secret, &generate(&what)?, &by, now())?;
             }
             Some(_) | None => {}
         }
