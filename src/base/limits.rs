@@ -1,6 +1,10 @@
 //! Every bound of the daemon, each with its reason.
 
+mod trust;
+
 use crate::base::Millis;
+
+pub use trust::*;
 
 /// Names that one node-set expression may expand to: the largest site we load, with room.
 pub const NODESET_NAMES_MAX: usize = 200_000;
@@ -387,65 +391,3 @@ pub const READER_SPAN: Millis = Millis::from_secs(120);
 
 /// A machine that unpacks while it reads is slow; what is slower than 2 kB/s is no machine that boots.
 pub const READER_BYTES_MIN: u64 = 256 << 10;
-
-/// Times that the archive with the grant is served in one boot: iPXE asks again after a broken transfer, and
-/// whoever asks more often is no iPXE.
-pub const GRANTS_MAX: usize = 3;
-
-/// Wrong nonces on one boot session before it is revoked. A node has the right one in a file.
-pub const GRANT_TRIES_MAX: u8 = 5;
-
-/// How long a redeemed grant gives the same answer again to the same key: replies get lost, and a node asks
-/// again within seconds.
-pub const ANSWER_AGAIN: Millis = Millis::from_secs(120);
-
-/// How long after the last delivery a session seals itself, if the node does not.
-pub const SEAL_AFTER: Millis = Millis::from_secs(60);
-
-/// Life of a boot session from its script on: the slowest firmware, kernel and initrd that were seen take four
-/// minutes.
-pub const SESSION_LIFE: Millis = Millis::from_secs(600);
-
-/// Bounds of what the configuration may set instead.
-pub const SESSION_LIFE_MIN: Millis = Millis::from_secs(60);
-/// The other one.
-pub const SESSION_LIFE_MAX: Millis = Millis::from_secs(3600);
-
-/// How long a power event of this head counts as the reason of a boot: memory tests of large nodes take minutes.
-pub const POWER_SPAN: Millis = Millis::from_secs(600);
-
-/// A node whose certificate was used so shortly ago is up, and whoever boots as it is somebody else.
-pub const ALIVE_SPAN: Millis = Millis::from_secs(60);
-
-/// How long an ended session is remembered, so that late claims hear the truth and people can read its events.
-pub const SESSION_GRACE: Millis = Millis::from_secs(3600);
-
-/// Sessions of one node that are remembered: the live one and those before it.
-pub const SESSIONS_PER_NODE_MAX: usize = 3;
-
-/// Events of one session that are kept; of more, the first and the last.
-pub const SESSION_EVENTS_MAX: usize = 32;
-
-/// What a node may say in a claim or a start: two public areas and a certificate in base64.
-pub const NODE_MESSAGE_BYTES_MAX: usize = 64 << 10;
-
-/// The same for what ends an attestation: 1 MiB of event log in base64, and the quote.
-pub const NODE_PROOF_BYTES_MAX: usize = 2 << 20;
-
-/// How long a challenge waits for its answer: a slow discrete TPM takes a few seconds.
-pub const CHALLENGE_LIFE: Millis = Millis::from_secs(60);
-
-/// Attestations that are worked on at the same time: each costs a few milliseconds of a core. More wait.
-pub const ATTESTATIONS_AT_ONCE: usize = 64;
-
-/// Life of a node's token: longer than a boot's rest, shorter than a session may be.
-pub const NODE_TOKEN_LIFE: Millis = Millis::from_secs(900);
-
-/// Life of the token by which a node reads its secure cloud-init documents.
-pub const SECURE_TOKEN_LIFE: Millis = Millis::from_secs(600);
-
-/// How long a list of the head's keys counts. Nodes fetch it in each boot.
-pub const KEYSET_LIFE: Millis = Millis::from_secs(86_400);
-
-/// Octets of all secrets of one node together; keys and keytabs have some kilobytes.
-pub const BUNDLE_BYTES_MAX: usize = 4 << 20;
