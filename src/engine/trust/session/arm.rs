@@ -2,6 +2,7 @@
 
 use crate::base::limits::{ALIVE_SPAN, POWER_SPAN};
 use crate::base::{Level, Millis, Timestamp};
+use crate::engine::trust::session::later;
 use crate::model::boot_session::{ArmedBy, BootSession, Channel, Held};
 use crate::model::{NodeId, SessionId, SessionState};
 
@@ -64,7 +65,7 @@ pub fn start(
         epoch,
         sequence: 0,
         made: now,
-        expires: now + life,
+        expires: later(now, life),
         grants: Vec::new(),
         wrong: 0,
         claim: None,
