@@ -304,10 +304,19 @@ async fn t05_t13_a_session_that_is_over_gives_nothing() {
         old.session().events.iter().any(|event| event.alarm && event.text.contains("possible-mac-spoof"))
     );
     new.claim().await.ok();
-    head.context.trust.sessions.void();
+    let voided = head.json("POST", "/api/v1/trust/void", json!({})).await.ok();
+    assert_eq!(voided["epoch"], 2);
     new.claim().await.is(410);
     let newest = Boot::begin(&head).await;
-    newest.claim().await.ok();
+    let revoked = head.json("POST", "/api/v1/trust/nodes/nid001/revoke", json!({})).await.ok();
+    assert_eq!(revoked["state"], "revoked");
+    newest.claim().await.is(410);
+    head.json("POST", "/api/v1/trust/nodes/nid001/revoke", json!({})).await.is(409);
+    let sessions = head.get("/api/v1/trust/sessions").await.ok();
+    let states: Vec<&str> =
+        sessions.as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
+    assert!(states.contains(&"revoked") && states.contains(&"superseded"), "{states:?}");
+    Boot::begin(&head).await.claim().await.ok();
 }
 
 /// The head behind its door, with a proxy that is trusted: the node's own address.
@@ -569,10 +578,8 @@ async fn the_tutorials_secure_documents_open_with_the_token_from_the_claim() {
         200,
         "cloud-init runs after the initramfs"
     );
-    Boot::begin(&head).await;
-    head.json("POST", "/api/v1/trust/nodes/nid001/revoke", json!({})).await.ok();
-    head.context.trust.sessions.void();
-    assert_eq!(ask(NODE, &jwt, "/cloud-init-secure/user-data").await, 401);
+    head.context.trust.sessions.boots(node_id(&head, "nid001"), channel(1));
+    assert_eq!(ask(NODE, &jwt, "/cloud-init-secure/user-data").await, 401, "the node boots again");
 }
 
 #[tokio::test]

@@ -45,12 +45,7 @@ impl Asker {
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, text));
         };
         let snapshot = context.snapshot.load();
-        let node = match snapshot.by_address(address) {
-            Some(Machine::Node { node, .. }) => Some(Arc::clone(node)),
-            Some(Machine::Bmc(_)) => None,
-            None => leased(context, &snapshot, address).await,
-        };
-        let Some(node) = node else {
+        let Some(node) = node_at(context, &snapshot, address).await else {
             tracing::warn!(%address, "cloud-init asks from an address that no node has");
             let text = format!(
                 "no node has the address {address}: declare it with `muster node set NAME --mac MAC --ip {address}`, \
@@ -70,6 +65,15 @@ impl Asker {
         let snapshot = context.snapshot.load();
         let node = find(&snapshot, name).ok_or_else(|| no_node(name))?;
         Ok(Asker { snapshot, node, place: None })
+    }
+}
+
+/// The node that has this address: a declared one, else by what DHCP knows.
+pub(crate) async fn node_at(context: &Context, snapshot: &Snapshot, address: Ipv4Addr) -> Option<Arc<Node>> {
+    match snapshot.by_address(address) {
+        Some(Machine::Node { node, .. }) => Some(Arc::clone(node)),
+        Some(Machine::Bmc(_)) => None,
+        None => leased(context, snapshot, address).await,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::api::node::supply::FromVault;
 use crate::api::node::{NodePolicy, NodeTrust};
 use crate::app::config::Config;
 use crate::app::door::issuer;
+use crate::engine::trust::ArmOn;
 use crate::model::{BootSession, SnapshotCell};
 use crate::store::Store;
 use crate::transport::dhcp::Booting;
@@ -40,6 +41,11 @@ pub(crate) fn open(
     let Parts { store, loaded, cell, journal } = parts;
     let witness = witness(data_dir, &loaded.0, loaded.1).context("boot sessions cannot be kept safe")?;
     let policy = config.trust.sessions;
+    if policy.arm_on == ArmOn::Power {
+        tracing::warn!(
+            "trust.arm_on is power, but this head has no driver for BMCs: boots are held until muster node arm"
+        );
+    }
     let sessions = Sessions::new(loaded, store.clone(), journal.clone(), Arc::clone(cell), witness, policy);
     let sessions = Arc::new(sessions);
     sessions.start(tasks);

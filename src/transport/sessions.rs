@@ -10,7 +10,7 @@
 mod witness;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -249,8 +249,7 @@ impl Sessions {
     ///
     /// # Errors
     /// The store cannot take it.
-    pub async fn script(&self, node: NodeId, from: IpAddr) -> Result<Option<SessionId>, ChangeError> {
-        let IpAddr::V4(from) = from.to_canonical() else { return Ok(None) };
+    pub async fn script(&self, node: NodeId, from: Ipv4Addr) -> Result<Option<SessionId>, ChangeError> {
         let now = now();
         let live = self.of(node).into_iter().rfind(|session| session.is_live(self.epoch(), now));
         let Some(session) = live else { return Ok(None) };
@@ -355,13 +354,4 @@ impl Table {
 pub fn witness(data_dir: &Path, sessions: &[BootSession], sequence: u64) -> Result<Witness, WitnessError> {
     let epoch = sessions.iter().map(|session| session.epoch).max().unwrap_or(0);
     Witness::open(&data_dir.join("trust.witness"), epoch, sequence)
-}
-
-/// The address of a peer as sessions know it.
-#[must_use]
-pub fn address(peer: IpAddr) -> Option<Ipv4Addr> {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    }
 }

@@ -69,6 +69,8 @@ fn pad(octets: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing, reason = "a test may panic")]
+
     use std::io::Write as _;
     use std::process::{Command, Stdio};
 

@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::boot::{BootApi, query, reach};
-use crate::api::cloud_init::Asker;
+use crate::api::cloud_init::node_at;
 use crate::api::context::Context;
 use crate::base::Mac;
 use crate::engine::boot::{Decision, Outcome, Program, Request, decide, script, url};
@@ -76,16 +76,12 @@ pub(crate) async fn granted(
 ) -> Result<Decision, Response> {
     let trust = &context.trust;
     let node = decision.node.clone().filter(|node| trust.wants(snapshot, node));
-    let (Some(node), Outcome::Boot(Program::Linux { .. }), Peer::Tcp { remote, .. }) =
-        (node, &decision.outcome, peer)
-    else {
+    let takes_one = matches!(decision.outcome, Outcome::Boot(Program::Linux { .. }));
+    let (Some(node), Some(from), true) = (node, peer.address(), takes_one) else { return Ok(decision) };
+    if node_at(context, snapshot, from).await.is_none_or(|there| there.id != node.id) {
         return Ok(decision);
-    };
-    match Asker::of_peer(context, peer).await {
-        Ok(asker) if asker.node.id == node.id => {}
-        Ok(_) | Err(_) => return Ok(decision),
     }
-    match trust.sessions.script(node.id, remote.ip()).await {
+    match trust.sessions.script(node.id, from).await {
         Ok(None) => Ok(decision),
         Ok(Some(session)) => {
             let reach = reach(context, peer);

@@ -17,7 +17,7 @@ use crate::engine::trust::nonce_hash;
 use crate::model::SessionId;
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
-use crate::transport::sessions::{ChangeError, address};
+use crate::transport::sessions::ChangeError;
 use crate::transport::vault::random;
 
 /// Each answer holds a nonce of its own, made for it: the session keeps the hash, and nobody the nonce.
@@ -38,8 +38,7 @@ pub(crate) async fn archive(
 
 async fn serve(context: &Context, peer: Peer, session: &str) -> Result<Zeroizing<Vec<u8>>, Option<Problem>> {
     let trust = &context.trust;
-    let Peer::Tcp { remote, .. } = peer else { return Err(None) };
-    let from = address(remote.ip()).ok_or(None)?;
+    let from = peer.address().ok_or(None)?;
     let session: SessionId = session.parse().map_err(|_| None)?;
     let made = random::<32>().map_err(|error| {
         tracing::error!(%error, "a nonce cannot be made");

@@ -40,7 +40,7 @@ use crate::store::Store;
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
 use crate::transport::journal::Journal;
-use crate::transport::sessions::{ChangeError, SessionPolicy, Sessions, Witness, address};
+use crate::transport::sessions::{ChangeError, SessionPolicy, Sessions, Witness};
 use crate::transport::vault::{Chest, NodeKeys, SiteKey, VaultError};
 
 pub use attest::Challenges;
@@ -134,7 +134,7 @@ fn socket(trust: &NodeTrust, peer: Peer) -> Result<SocketAddrV4, Problem> {
     let Peer::Tcp { remote, .. } = peer else {
         return Err(Problem::bad_request("a node is known by its address, and this way of asking has none"));
     };
-    let from = address(remote.ip()).ok_or_else(unknown)?;
+    let from = peer.address().ok_or_else(unknown)?;
     if trust.policy.privileged_port && remote.port() >= PRIVILEGED_PORTS {
         let text = "this head takes claims from ports of root (below 1024) only: trust.privileged_port";
         return Err(Problem::new(StatusCode::FORBIDDEN, text));

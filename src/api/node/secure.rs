@@ -5,11 +5,11 @@
 //! It counts after the session is sealed too, for its ten minutes: cloud-init runs in the system that boots, when
 //! the initramfs is done. It does not count when the session was revoked, or the node boots again.
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Router};
 
 use crate::api::cloud_init::Asker;
 use crate::api::context::Context;
@@ -18,7 +18,6 @@ use crate::engine::trust::token::{NodeClaims, Purpose};
 use crate::model::SessionState;
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
-use crate::transport::sessions::address;
 
 /// Puts this before all other routes, the door included, which knows no tokens of nodes.
 pub fn before(routes: Router, context: &Context) -> Router {
@@ -26,22 +25,20 @@ pub fn before(routes: Router, context: &Context) -> Router {
 }
 
 /// Answers a node with a token of its own; everybody else goes on to the door.
-async fn documents(
-    State(context): State<Context>,
-    Extension(peer): Extension<Peer>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn documents(State(context): State<Context>, request: Request, next: Next) -> Response {
     let Some((name, claims)) = asked(&context, &request) else { return next.run(request).await };
-    let node = context.snapshot.load().node(claims.node).map(|node| node.name.to_string());
-    let Some(node) = node.filter(|_| stands(&context, &claims, peer)) else { return next.run(request).await };
-    tracing::info!(node, document = name, "secure cloud-init");
-    let asker = match Asker::of_peer(&context, peer).await {
-        Ok(asker) if asker.node.id == claims.node => asker,
-        // The address is another node's by now.
-        Ok(_) | Err(_) => return next.run(request).await,
+    let peer = request.extensions().get::<Peer>().copied();
+    let Some(peer) = peer.filter(|peer| stands(&context, &claims, *peer)) else {
+        return next.run(request).await;
     };
-    secure_document(&asker, name).unwrap_or_else(|problem| problem.into_response())
+    match Asker::of_peer(&context, peer).await {
+        Ok(asker) if asker.node.id == claims.node => {
+            tracing::info!(node = asker.node.name.as_str(), document = name, "secure cloud-init");
+            secure_document(&asker, name).unwrap_or_else(|problem| problem.into_response())
+        }
+        // The address is another node's by now.
+        Ok(_) | Err(_) => next.run(request).await,
+    }
 }
 
 /// The document that is asked for, if it is one of a node's own, and the token's claims.
@@ -58,14 +55,13 @@ fn asked(context: &Context, request: &Request) -> Option<(&'static str, NodeClai
     Some((name, context.trust.keys.verify(token, Purpose::CloudInit, now())?))
 }
 
-/// Whether the session behind a token stands, and is this peer's.
+/// Whether the session behind a token stands, is this peer's, and is of the node's present boot.
 fn stands(context: &Context, claims: &NodeClaims, peer: Peer) -> bool {
-    let Peer::Tcp { remote, .. } = peer else { return false };
     let sessions = &context.trust.sessions;
-    let Some(session) = sessions.get(claims.session).filter(|session| session.node == claims.node) else {
+    let Some(session) = sessions.of(claims.node).pop().filter(|last| last.id == claims.session) else {
         return false;
     };
-    let own = address(remote.ip()).is_some() && session.channel.address == address(remote.ip());
+    let own = peer.address().is_some() && session.channel.address == peer.address();
     let sealed = session.state == SessionState::Sealed && session.epoch == sessions.epoch();
     own && (sealed || session.is_live(sessions.epoch(), now()))
 }

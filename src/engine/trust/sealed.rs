@@ -155,7 +155,8 @@ impl Bundle {
             return Err(OpenError::Malformed("v"));
         }
         let field = |name: &'static str, most: usize| {
-            let text = value.get(name).and_then(Value::as_str).filter(|text| text.len() / 4 <= most / 3 + 1);
+            let text =
+                value.get(name).and_then(Value::as_str).filter(|text| text.len() / 4 <= most.div_ceil(3));
             text.and_then(|text| STANDARD.decode(text).ok()).ok_or(OpenError::Malformed(name))
         };
         let whole = |name| move |_| OpenError::Malformed(name);
@@ -217,7 +218,7 @@ fn info(header: &[u8]) -> Vec<u8> {
 }
 
 fn signed(enc: &[u8], ciphertext: &[u8], header: &[u8]) -> Vec<u8> {
-    let [enc, ciphertext, header] = [enc, ciphertext, header].map(|part| Sha256::digest(part));
+    let [enc, ciphertext, header] = [enc, ciphertext, header].map(Sha256::digest);
     [&b"muster-env-v1\0"[..], &enc, &ciphertext, &header].concat()
 }
 

@@ -2,11 +2,13 @@
 //! reach it as messages and wait behind at most a queue of packets.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::{Mac, NetworkName, Timestamp};
-use crate::model::{Lease, Sighting};
+use crate::model::boot_session::Channel;
+use crate::model::{Lease, NodeId, Sighting};
 
 /// Questions that may wait for the DHCP task at a time; more are refused by waiting at the sender.
 const COMMANDS_MAX: usize = 64;
@@ -21,6 +23,10 @@ pub struct Rogue {
     pub last: Timestamp,
     pub replies: u64,
 }
+
+/// Hears of a declared node whose firmware or loader looks for a server and is answered, and by which way it
+/// boots. Called by the task itself: it must not wait.
+pub type Booting = Arc<dyn Fn(NodeId, Channel) + Send + Sync>;
 
 /// A question to the DHCP task, with where the answer goes.
 #[derive(Debug)]

@@ -13,5 +13,5 @@ mod task;
 mod witness;
 
 pub use counters::DhcpCounters;
-pub use handle::{Command, Handle, NotRunning, Rogue};
-pub use task::{Booting, Dhcp, DhcpError};
+pub use handle::{Booting, Command, Handle, NotRunning, Rogue};
+pub use task::{Dhcp, DhcpError};

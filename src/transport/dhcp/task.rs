@@ -17,11 +17,11 @@ use crate::model::boot_session::Channel;
 use crate::model::lease::LeaseChange;
 use crate::model::lease_table::Choice;
 use crate::model::snapshot::Machine;
-use crate::model::{DhcpMode, Lease, LeaseKey, LeaseState, NodeId, Revision, Sighting, SnapshotCell, Stage};
+use crate::model::{DhcpMode, Lease, LeaseKey, LeaseState, Revision, Sighting, SnapshotCell, Stage};
 use crate::store::Store;
 use crate::transport::clock::now;
 use crate::transport::dhcp::counters::DhcpCounters;
-use crate::transport::dhcp::handle::{Command, Handle};
+use crate::transport::dhcp::handle::{Booting, Command, Handle};
 use crate::transport::dhcp::ledger::Ledger;
 use crate::transport::dhcp::limiter::Limiter;
 use crate::transport::dhcp::links::{Input, Links};
@@ -58,10 +58,6 @@ pub struct Dhcp {
     /// Who is told of nodes that begin to boot.
     pub booting: Option<Booting>,
 }
-
-/// Hears of a declared node whose firmware or loader looks for a server and is answered, and by which way it
-/// boots. Called by the task itself: it must not wait.
-pub type Booting = Arc<dyn Fn(NodeId, Channel) + Send + Sync>;
 
 /// Says why DHCP could not start.
 #[derive(Debug, thiserror::Error)]

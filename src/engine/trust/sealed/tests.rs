@@ -1,3 +1,5 @@
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test may panic")]
+
 use ed25519_dalek::{Signer as _, SigningKey};
 use getrandom::SysRng;
 use hpke::rand_core::UnwrapErr;

@@ -1,3 +1,5 @@
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test may panic")]
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use proptest::prelude::*;
