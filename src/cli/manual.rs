@@ -13,7 +13,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Declare machines", &["import", "export", "node", "group", "bmc"]),
     ("Boot and configure them", &["profile", "boot", "image", "cloud-init", "secret", "power", "console"]),
     ("See what happens", &["network", "lease", "discover", "why", "explain", "replay", "swarm"]),
-    ("Access and shell", &["token", "user", "audit", "env", "ca", "completions", "man"]),
+    ("Access and shell", &["claim", "token", "user", "audit", "env", "ca", "completions", "man"]),
 ];
 
 /// Width of the column of command names.

@@ -4,6 +4,7 @@ mod audit;
 mod bmcs;
 mod boot;
 mod check;
+mod claim;
 mod client;
 mod cloud_init;
 mod edit;
@@ -135,6 +136,7 @@ enum Command {
     Swarm(swarm::Swarm),
     #[command(subcommand)]
     Token(token::Token),
+    Claim(claim::Claim),
     #[command(subcommand)]
     User(user::User),
     #[command(subcommand)]
@@ -199,6 +201,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Events(command) => command.run(&client(&global)?, &global),
         Command::Status(command) => command.run(&client(&global)?, &global),
         Command::Token(command) => command.run(&client(&global)?, &global),
+        Command::Claim(command) => command.run(&client(&global)?, &global),
         Command::User(command) => command.run(&client(&global)?, &global),
         Command::Audit(command) => command.run(&client(&global)?, &global),
         Command::Env(command) => command.run(&client(&global)?, &global),

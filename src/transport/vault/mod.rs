@@ -20,6 +20,7 @@ use jsonwebtoken::jwk::Jwk;
 use crate::base::Timestamp;
 use crate::engine::token::{Algorithm, Claims};
 
+use authority::Kind;
 pub use authority::{Authority, Leaf, print as authority_print};
 pub use claim::ClaimCode;
 pub use passwords::{PasswordError, Passwords};
@@ -31,6 +32,9 @@ const FOLDER: &str = "keys";
 
 /// The authority's certificate in the data directory, for everybody to read.
 const CERTIFICATE: &str = "ca.crt";
+
+/// The certificate of the authority for clients that know RSA only.
+const RSA_CERTIFICATE: &str = "ca-rsa.crt";
 
 /// The site key's public half in the data directory, for everybody to read.
 const SITE_KEY: &str = "site.pub";
@@ -46,6 +50,8 @@ pub struct Vault {
     rs256: Signer,
     public: Vec<Jwk>,
     pub authority: Authority,
+    /// The same for clients that know RSA only.
+    pub rsa_authority: Authority,
 }
 
 /// Says why the keys cannot be used.
@@ -90,8 +96,11 @@ impl Vault {
         let rs256 = Signer::open(&folder.join("token-rs256.pem"), Algorithm::Rs256)?;
         let public = vec![eddsa.public().clone(), rs256.public().clone()];
         let site = Arc::new(SiteKey::open(&folder.join("site-ed25519.pem"), &data_dir.join(SITE_KEY))?);
-        let authority = Authority::open(&folder.join("ca.pem"), &certificate_path(data_dir), now)?;
-        Ok(Vault { site, eddsa, rs256, public, authority })
+        let authority =
+            Authority::open(Kind::P256, &folder.join("ca.pem"), &certificate_path(data_dir), now)?;
+        let (key, certificate) = (folder.join("ca-rsa.pem"), data_dir.join(RSA_CERTIFICATE));
+        let rsa_authority = Authority::open(Kind::Rsa2048, &key, &certificate, now)?;
+        Ok(Vault { site, eddsa, rs256, public, authority, rsa_authority })
     }
 
     /// The public keys of tokens, as they are published.
