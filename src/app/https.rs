@@ -82,8 +82,11 @@ impl Keeper {
             tracing::info!(certificate = %certificate.display(), "certificate read");
             return Ok(Served::Files(changed));
         }
-        let leaf = self.vault.authority.issue(&names(&self.config), now())?;
-        self.certificates.put_leaf(&leaf)?;
+        let (names, now) = (names(&self.config), now());
+        let leaf = self.vault.authority.issue(&names, now)?;
+        // Of the same age, so that what is said of the one holds for the other.
+        let rsa = self.vault.rsa_authority.issue(&names, now)?;
+        self.certificates.put_leaves(&leaf, &rsa)?;
         tracing::info!(ends = %leaf.ends, names = leaf.names.len(), "certificate made");
         Ok(Served::Own(leaf))
     }

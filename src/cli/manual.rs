@@ -15,7 +15,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("See what happens", &["network", "lease", "discover", "why", "explain", "replay", "swarm"]),
     (
         "Access and shell",
-        &["token", "user", "key", "trust", "audit", "env", "ca", "ssh-ca", "completions", "man"],
+        &["claim", "token", "user", "key", "trust", "audit", "env", "ca", "ssh-ca", "completions", "man"],
     ),
 ];
 

@@ -4,6 +4,7 @@ mod audit;
 mod bmcs;
 mod boot;
 mod check;
+mod claim;
 mod client;
 mod cloud_init;
 mod edit;
@@ -144,6 +145,7 @@ enum Command {
     Swarm(swarm::Swarm),
     #[command(subcommand)]
     Token(token::Token),
+    Claim(claim::Claim),
     #[command(subcommand)]
     Key(key::Key),
     #[command(subcommand)]
@@ -214,6 +216,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Status(command) => command.run(&client(&global)?, &global),
         Command::Token(command) => command.run(&client(&global)?, &global),
         Command::Key(command) => command.run(&client(&global)?, &global),
+        Command::Claim(command) => command.run(&client(&global)?, &global),
         Command::User(command) => command.run(&client(&global)?, &global),
         Command::Audit(command) => command.run(&client(&global)?, &global),
         Command::Env(command) => command.run(&client(&global)?, &global),

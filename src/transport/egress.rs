@@ -165,7 +165,7 @@ mod tests {
             let url: Url = format!("http://{host}:{port}/").parse().unwrap();
             egress.check(&url).map_err(|error| error.to_string())?;
             let client = egress.client(Duration::from_millis(300)).unwrap();
-            client.get(url).send().await.map(drop).map_err(|error| format!("{error:?}"))
+            client.get(url).send().await.map(drop).map_err(|error| format!("{error:?}").to_lowercase())
         };
         let egress = Egress::new(Vec::new());
         for host in

@@ -6,7 +6,7 @@
 //! rebinding); then the name in `Host` is not one of ours.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
@@ -117,7 +117,10 @@ pub(crate) fn is_admin_side(path: &str) -> bool {
 fn is_ours(host: &HeaderValue, hosts: &BTreeSet<String>) -> bool {
     let Ok(host) = host.to_str() else { return false };
     let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or("", |(address, _)| address),
+        Some(rest) => {
+            let address = rest.split_once(']').map_or("", |(address, _)| address);
+            return address.parse::<Ipv6Addr>().is_ok();
+        }
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
     let name = name.trim_end_matches('.').to_ascii_lowercase();

@@ -241,10 +241,16 @@ pub(crate) async fn root(State(door): State<Door>) -> Response {
         .into_response()
 }
 
-/// Its fingerprint, to compare with what the head's console shows.
+/// Both of our authorities' certificates: also that of clients which know RSA only.
+pub(crate) async fn roots(State(door): State<Door>) -> Response {
+    let both = [door.0.vault.authority.pem(), door.0.vault.rsa_authority.pem()].concat();
+    ([(header::CONTENT_TYPE, "application/x-pem-file")], both).into_response()
+}
+
+/// Their fingerprints, to compare with what the head's console shows.
 pub(crate) async fn root_print(State(door): State<Door>) -> Response {
-    let print = authority_print(door.0.vault.authority.pem()).unwrap_or_default();
-    format!("{print}\n").into_response()
+    let line = |pem| authority_print(pem).map(|print| format!("{print}\n")).unwrap_or_default();
+    (line(door.0.vault.authority.pem()) + &line(door.0.vault.rsa_authority.pem())).into_response()
 }
 
 /// The key that signs manifests: what an initramfs that checks them holds.

@@ -153,7 +153,7 @@ impl Door {
             .route("/.well-known/jwks.json", get(endpoints::keys))
             .route("/.well-known/openid-configuration", get(endpoints::discovery))
             .route("/ca.crt", get(endpoints::root))
-            .route("/ca.pem", get(endpoints::root))
+            .route("/ca.pem", get(endpoints::roots))
             .route("/ca.sha256", get(endpoints::root_print))
             .route("/site.pub", get(endpoints::site_key))
             .merge(Router::new().nest(v1::PREFIX, own))

@@ -1,11 +1,22 @@
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, SignatureScheme};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::TlsConnector;
 
 use crate::app::config::Config;
 use crate::app::https::{Keeper, Served, names};
 use crate::base::Millis;
 use crate::transport::clock::now;
-use crate::transport::http::Certificates;
+use crate::transport::http::{Certificates, Http, tls};
+use crate::transport::tasks::Tasks;
 use crate::transport::vault::Vault;
 
 fn keeper(folder: &std::path::Path, more: &str) -> Keeper {
@@ -71,4 +82,96 @@ fn a_certificate_of_the_sites_own_is_read_again_when_it_changes() {
     std::fs::File::options().append(true).open(&key).unwrap().set_modified(later).unwrap();
     assert!(!keeper.is_good(&served));
     assert!(keeper.is_good(&keeper.renew().unwrap()));
+}
+
+/// A client that trusts one authority. `rsa_only`: it knows no other signatures, as iPXE before 2025-12-19.
+fn connector(root: &str, rsa_only: bool) -> TlsConnector {
+    let mut provider = aws_lc_rs::default_provider();
+    if rsa_only {
+        let known = provider.signature_verification_algorithms;
+        let rsa = |scheme: &SignatureScheme| {
+            use SignatureScheme::{RSA_PKCS1_SHA256, RSA_PSS_SHA256};
+            matches!(*scheme, RSA_PKCS1_SHA256 | RSA_PSS_SHA256)
+        };
+        let mapping: Vec<_> = known.mapping.iter().filter(|(scheme, _)| rsa(scheme)).copied().collect();
+        provider = CryptoProvider {
+            // For the life of the test.
+            signature_verification_algorithms: WebPkiSupportedAlgorithms { mapping: mapping.leak(), ..known },
+            ..provider
+        };
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
+    let config =
+        ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+    TlsConnector::from(Arc::new(config.unwrap().with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// Asks so many times on one connection; gives the certificate that it was shown.
+async fn ask(connector: &TlsConnector, address: SocketAddr, times: usize) -> std::io::Result<Vec<u8>> {
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    let name = ServerName::try_from("demo.example").unwrap();
+    let mut stream = connector.connect(name, stream).await?;
+    let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+    let mut answer = [0; 512];
+    for _ in 0..times {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: demo.example\r\n\r\n").await?;
+        let mut read = 0;
+        while !answer[..read].ends_with(b"\r\n\r\nhello") {
+            match stream.read(&mut answer[read..]).await? {
+                0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                more => read += more,
+            }
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+    }
+    Ok(shown)
+}
+
+/// T50: 10,000 requests over 200 connections at a time, half of them of clients that know RSA only, while the
+/// certificates are renewed all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_are_renewed_under_load_and_no_request_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let keeper = keeper(folder.path(), "");
+    keeper.renew().unwrap();
+    let router = axum::Router::new().route("/", axum::routing::get(async || "hello"));
+    let (http, tasks) = (Http::new(router), Tasks::new());
+    let acceptor = tls::acceptor(Arc::clone(&keeper.certificates)).unwrap();
+    let address = http.listen_tls("127.0.0.1:0".parse().unwrap(), acceptor, 80, &tasks).unwrap();
+    let clients =
+        [connector(keeper.vault.authority.pem(), false), connector(keeper.vault.rsa_authority.pem(), true)];
+    let shown: [Arc<Mutex<BTreeSet<Vec<u8>>>>; 2] = Default::default();
+    let over = Arc::new(AtomicBool::new(false));
+    let ends = Arc::clone(&over);
+    let renewed = std::thread::spawn(move || {
+        let mut count = 0;
+        while !ends.load(Ordering::Relaxed) {
+            keeper.renew().unwrap();
+            count += 1;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        count
+    });
+    let mut load = tokio::task::JoinSet::new();
+    for index in 0..200 {
+        let (client, shown) = (clients[index % 2].clone(), Arc::clone(&shown[index % 2]));
+        load.spawn(async move {
+            for _ in 0..5 {
+                let certificate = ask(&client, address, 10).await.unwrap();
+                shown.lock().unwrap().insert(certificate);
+            }
+        });
+    }
+    while let Some(done) = load.join_next().await {
+        done.unwrap();
+    }
+    over.store(true, Ordering::Relaxed);
+    let renewed = renewed.join().unwrap();
+    let counts = shown.map(|shown| shown.lock().unwrap().len());
+    assert!(
+        renewed > 3 && counts.iter().all(|count| *count > 1),
+        "{renewed} renewals, {counts:?} certificates"
+    );
+    tasks.stop(Duration::from_secs(5)).await;
 }

@@ -1,4 +1,4 @@
-//! Bounds of the admin side: its log, passwords, logins and the first visit.
+//! Bounds of the door and of its log: who may come in, how often it is tried, what is remembered of it.
 
 use crate::base::Millis;
 

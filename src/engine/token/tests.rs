@@ -78,6 +78,8 @@ fn a_good_token_says_who_and_what() {
         role: Role::Operator,
         id: Some("one".to_owned()),
         client: None,
+        user: None,
+        areas: Vec::new(),
         own: true,
         issued: NOW,
         expires: NOW + Millis::from_secs(600),

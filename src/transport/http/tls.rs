@@ -14,9 +14,13 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::transport::vault::Leaf;
 
-/// The certificate in use. A swap holds for handshakes that begin after it; open connections go on.
+/// The certificates in use. A swap holds for handshakes that begin after it; open connections go on.
 #[derive(Debug, Default)]
-pub struct Certificates(ArcSwapOption<CertifiedKey>);
+pub struct Certificates {
+    usual: ArcSwapOption<CertifiedKey>,
+    /// For clients that cannot check the usual one.
+    rsa: ArcSwapOption<CertifiedKey>,
+}
 
 /// Says why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,13 +36,20 @@ pub enum TlsError {
 }
 
 impl Certificates {
-    /// Serves this certificate of the head's own authority from now on.
+    /// Serves these certificates of the head's own authorities from now on; `rsa` to clients that know RSA only.
     ///
     /// # Errors
-    /// The library does not take it.
-    pub fn put_leaf(&self, leaf: &Leaf) -> Result<(), TlsError> {
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.key.clone()));
-        self.put(vec![CertificateDer::from(leaf.certificate.clone())], &key)
+    /// The library does not take one of them; the ones before go on then.
+    pub fn put_leaves(&self, usual: &Leaf, rsa: &Leaf) -> Result<(), TlsError> {
+        let pair = |leaf: &Leaf| {
+            let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.key.clone()));
+            let chain = [&leaf.certificate, &leaf.root].map(|der| CertificateDer::from(der.clone()));
+            certified(chain.to_vec(), &key)
+        };
+        let (usual, rsa) = (pair(usual)?, pair(rsa)?);
+        self.usual.store(Some(usual));
+        self.rsa.store(Some(rsa));
+        Ok(())
     }
 
     /// Serves the certificate chain and key of these PEM files from now on.
@@ -56,26 +67,36 @@ impl Certificates {
             return Err(TlsError::Empty(certificate.to_owned()));
         }
         let key = PrivateKeyDer::from_pem_file(key).map_err(file(key))?;
-        self.put(chain, &key)
-    }
-
-    fn put(&self, chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'static>) -> Result<(), TlsError> {
-        let key = aws_lc_rs::sign::any_supported_type(key).map_err(TlsError::Pair)?;
-        let pair = CertifiedKey::new(chain, key);
-        match pair.keys_match() {
-            // Some kinds of keys cannot tell; the first handshake will.
-            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
-            Err(error) => return Err(TlsError::Pair(error)),
-        }
-        self.0.store(Some(Arc::new(pair)));
+        self.usual.store(Some(certified(chain, &key)?));
+        self.rsa.store(None);
         Ok(())
     }
 }
 
+fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: &PrivateKeyDer<'static>,
+) -> Result<Arc<CertifiedKey>, TlsError> {
+    let key = aws_lc_rs::sign::any_supported_type(key).map_err(TlsError::Pair)?;
+    let pair = CertifiedKey::new(chain, key);
+    match pair.keys_match() {
+        // Some kinds of keys cannot tell; the first handshake will.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
+        Err(error) => return Err(TlsError::Pair(error)),
+    }
+    Ok(Arc::new(pair))
+}
+
 impl ResolvesServerCert for Certificates {
-    /// One certificate, whatever name is asked for: firmware and BMCs ask by address, which has no name.
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.load_full()
+    /// By what the client can check, whatever name is asked for: firmware and BMCs ask by address, which has no name.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let fits = |pair: &Arc<CertifiedKey>| pair.key.choose_scheme(hello.signature_schemes()).is_some();
+        let usual = self.usual.load_full();
+        if usual.as_ref().is_some_and(fits) {
+            return usual;
+        }
+        // With neither, the handshake fails by what it lacks, not by our silence.
+        self.rsa.load_full().filter(fits).or(usual)
     }
 }
 

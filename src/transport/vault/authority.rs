@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, date_time_ymd,
+    KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, PublicKeyData as _, RsaKeySize, SanType, date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -30,8 +30,18 @@ const BACKDATE: Millis = Millis::from_secs(86_400);
 /// 2025-01-01: an earlier clock is not set yet, and must not make a certificate that has ended before it is.
 const EARLIEST: Timestamp = Timestamp(1_735_689_600_000);
 
+/// Of which kind the keys of an authority and of its certificates are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// ECDSA on P-256: small and fast.
+    P256,
+    /// RSA of 2048 bits, for firmware and for iPXE before 2025-12-19, which know nothing else.
+    Rsa2048,
+}
+
 /// The authority.
 pub struct Authority {
+    kind: Kind,
     key: KeyPair,
     pem: String,
 }
@@ -39,6 +49,8 @@ pub struct Authority {
 /// A serving certificate with its key, both DER. The key is never written down.
 pub struct Leaf {
     pub certificate: Vec<u8>,
+    /// The authority's own: iPXE knows it by its digest alone, and must be shown it.
+    pub root: Vec<u8>,
     /// PKCS #8.
     pub key: Vec<u8>,
     pub names: BTreeSet<String>,
@@ -49,15 +61,15 @@ pub struct Leaf {
 impl Authority {
     /// Reads the authority, or makes it.
     pub(crate) fn open(
-        chest: &Chest,
-        folder: &Path,
+        kind: Kind,
+        (chest, folder): (&Chest, &Path),
         certificate: &Path,
         now: Timestamp,
     ) -> Result<Authority, VaultError> {
         let make = |error: rcgen::Error| VaultError::Make(error.to_string());
         let read = |pem: &str| KeyPair::from_pem(pem).map_err(|error| error.to_string());
-        let pair = keyfile::open(chest, folder, "ca", read, || {
-            let pair = KeyPair::generate().map_err(make)?;
+        let pair = keyfile::open(chest, folder, kind.file(), read, || {
+            let pair = kind.generate().map_err(make)?;
             let pem = Zeroizing::new(pair.serialize_pem());
             Ok((pair, pem))
         })?;
@@ -70,7 +82,7 @@ impl Authority {
                 pem
             }
         };
-        Ok(Authority { key: pair, pem })
+        Ok(Authority { kind, key: pair, pem })
     }
 
     /// The root certificate, PEM.
@@ -100,10 +112,29 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate().map_err(make)?;
+        let root_der = CertificateDer::from_pem_slice(self.pem.as_bytes());
+        let root_der = root_der.map_err(|error| VaultError::Make(error.to_string()))?.to_vec();
+        let key = self.kind.generate().map_err(make)?;
         let issuer = Issuer::new(root(&self.key, now), &self.key);
         let certificate = params.signed_by(&key, &issuer).map_err(make)?.der().to_vec();
-        Ok(Leaf { certificate, key: key.serialize_der(), names: names.clone(), begins, ends })
+        Ok(Leaf { certificate, root: root_der, key: key.serialize_der(), names: names.clone(), begins, ends })
+    }
+}
+
+impl Kind {
+    /// Name of the key's file.
+    fn file(self) -> &'static str {
+        match self {
+            Kind::P256 => "ca",
+            Kind::Rsa2048 => "ca-rsa",
+        }
+    }
+
+    fn generate(self) -> Result<KeyPair, rcgen::Error> {
+        match self {
+            Kind::P256 => KeyPair::generate(),
+            Kind::Rsa2048 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use jsonwebtoken::jwk::Jwk;
 use crate::base::Timestamp;
 use crate::engine::token::{Algorithm, Claims};
 
+use authority::Kind;
 pub use authority::{Authority, Leaf, print as authority_print};
 pub use claim::ClaimCode;
 pub use nodes::{NodeKeys, random};
@@ -42,6 +43,9 @@ const FOLDER: &str = "keys";
 
 /// The authority's certificate in the data directory, for everybody to read.
 const CERTIFICATE: &str = "ca.crt";
+
+/// The certificate of the authority for clients that know RSA only.
+const RSA_CERTIFICATE: &str = "ca-rsa.crt";
 
 /// The site key's public half in the data directory, for everybody to read.
 const SITE_KEY: &str = "site.pub";
@@ -61,6 +65,8 @@ pub struct Vault {
     pub nodes: Arc<NodeKeys>,
     tokens: ArcSwap<TokenKeys>,
     pub authority: Authority,
+    /// The same for clients that know RSA only.
+    pub rsa_authority: Authority,
     folder: PathBuf,
 }
 
@@ -140,10 +146,12 @@ impl Vault {
         let chest = Arc::new(Chest::open(&folder, credentials)?);
         let tokens = ArcSwap::from_pointee(TokenKeys::open(&chest, &folder, now)?);
         let site = Arc::new(SiteKey::open(&chest, &folder, &data_dir.join(SITE_KEY))?);
-        let authority = Authority::open(&chest, &folder, &certificate_path(data_dir), now)?;
+        let keys = (&*chest, folder.as_path());
+        let authority = Authority::open(Kind::P256, keys, &certificate_path(data_dir), now)?;
+        let rsa_authority = Authority::open(Kind::Rsa2048, keys, &data_dir.join(RSA_CERTIFICATE), now)?;
         let nodes = Arc::new(NodeKeys::open(&chest, &folder, Arc::clone(&site))?);
         let ssh = Arc::new(SshAuthority::open(&chest, &folder)?);
-        Ok(Vault { chest, site, nodes, ssh, tokens, authority, folder })
+        Ok(Vault { chest, site, nodes, ssh, tokens, authority, rsa_authority, folder })
     }
 
     /// The public keys of tokens, as they are published: those that sign, then former ones.

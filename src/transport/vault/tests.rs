@@ -56,7 +56,7 @@ fn keys_are_made_once_and_only_their_owner_reads_them() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&keys), 0o700);
     let files: Vec<_> = fs::read_dir(&keys).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(files.len(), 8, "{files:?}");
+    assert_eq!(files.len(), 9, "{files:?}");
     assert!(files.iter().all(|file| mode(file) == 0o600));
     let second = Vault::open(folder.path(), NOW).unwrap();
     assert_eq!(first.public(), second.public());

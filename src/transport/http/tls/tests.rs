@@ -49,6 +49,11 @@ impl Server {
         self.vault.authority.issue(&names, now()).unwrap()
     }
 
+    fn put(&self, leaf: &Leaf) {
+        let rsa = self.vault.rsa_authority.issue(&leaf.names, now()).unwrap();
+        self.certificates.put_leaves(leaf, &rsa).unwrap();
+    }
+
     /// A client that trusts this server's authority and asks for `name`.
     async fn connect(&self, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
@@ -78,11 +83,11 @@ async fn ask(stream: &mut TlsStream<TcpStream>) -> String {
 async fn a_swapped_certificate_holds_for_new_connections_and_disturbs_no_old_one() {
     let server = Server::start();
     let (first, second) = (server.leaf(), server.leaf());
-    server.certificates.put_leaf(&first).unwrap();
+    server.put(&first);
     let mut old = server.connect("head.example").await.unwrap();
     assert_eq!(shown(&old), first.certificate);
     assert!(ask(&mut old).await.starts_with("HTTP/1.1 200"));
-    server.certificates.put_leaf(&second).unwrap();
+    server.put(&second);
     let mut new = server.connect("127.0.0.1").await.unwrap();
     assert_eq!(shown(&new), second.certificate);
     // Boot scripts must name the port of plain HTTP.
@@ -94,7 +99,7 @@ async fn a_swapped_certificate_holds_for_new_connections_and_disturbs_no_old_one
 #[tokio::test]
 async fn a_name_that_is_not_in_the_certificate_is_refused_by_the_client() {
     let server = Server::start();
-    server.certificates.put_leaf(&server.leaf()).unwrap();
+    server.put(&server.leaf());
     assert!(server.connect("other.example").await.is_err());
     assert!(server.connect("127.0.0.2").await.is_err());
     server.tasks.stop(Duration::from_secs(5)).await;
@@ -103,7 +108,7 @@ async fn a_name_that_is_not_in_the_certificate_is_refused_by_the_client() {
 #[tokio::test]
 async fn a_client_that_says_nothing_or_nonsense_keeps_nobody_out() {
     let server = Server::start();
-    server.certificates.put_leaf(&server.leaf()).unwrap();
+    server.put(&server.leaf());
     let _silent = TcpStream::connect(server.address).await.unwrap();
     let mut rude = TcpStream::connect(server.address).await.unwrap();
     rude.write_all(b"GET / HTTP/1.1\r\nHost: head\r\n\r\n").await.unwrap();
@@ -120,7 +125,7 @@ async fn a_client_that_says_nothing_or_nonsense_keeps_nobody_out() {
 async fn files_that_do_not_fit_are_refused_and_the_old_certificate_stays() {
     let server = Server::start();
     let good = server.leaf();
-    server.certificates.put_leaf(&good).unwrap();
+    server.put(&good);
     let path = |name: &str| server.folder.path().join(name);
     let other = server.folder.path().join("keys/ca.pem");
     std::fs::write(path("none.pem"), "").unwrap();
