@@ -13,6 +13,7 @@ pub mod newc;
 pub mod pcap;
 pub mod range;
 pub mod tftp;
+pub mod tpm;
 
 /// Says why bytes are no message. A malformed message is dropped and counted, never answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
