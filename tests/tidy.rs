@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and their floors. A file names only rooms below its own, or its own.
-const FLOORS: [(&str, u8); 9] = [
+const FLOORS: [(&str, u8); 10] = [
     ("base", 0),
     ("wire", 1),
     ("model", 1),
@@ -16,6 +16,7 @@ const FLOORS: [(&str, u8); 9] = [
     ("api", 4),
     ("app", 5),
     ("cli", 6),
+    ("node", 6), // a binary of its own
 ];
 
 /// Rooms without I/O, clock and dice, and what would betray them.

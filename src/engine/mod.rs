@@ -5,6 +5,7 @@
 //! What the world sends causes no `Err`: a refusal is a value with a name.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+pub mod attest;
 pub mod audit;
 pub mod boot;
 pub mod cloud_init;

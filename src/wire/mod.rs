@@ -14,6 +14,7 @@ pub mod pcap;
 pub mod range;
 pub mod ssh;
 pub mod tftp;
+pub mod tpm;
 
 /// Says why bytes are no message. A malformed message is dropped and counted, never answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -63,3 +63,9 @@ pub const KEYSET_LIFE: Millis = Millis::from_secs(86_400);
 
 /// Octets of all secrets of one node together; keys and keytabs have some kilobytes.
 pub const BUNDLE_BYTES_MAX: usize = 4 << 20;
+
+/// Octets of a node's event log: firmware writes some ten to some hundred kilobytes.
+pub const EVENT_LOG_BYTES_MAX: usize = 1 << 20;
+
+/// Measurements in it: firmware with many option ROMs writes some hundreds.
+pub const EVENT_LOG_EVENTS_MAX: usize = 4096;

@@ -204,7 +204,7 @@ fn receive(socket: RawFd, buffer: &mut [u8; FRAME_BYTES_MAX]) -> io::Result<Meta
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = control.0.len();
+    message.msg_controllen = control.0.len() as _; // of another width in musl
     // SAFETY: every pointer in `message` is to a local that outlives the call, with its true length.
     let length = unsafe { libc::recvmsg(socket, &raw mut message, 0) };
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
@@ -223,7 +223,8 @@ fn auxdata(message: &libc::msghdr) -> Option<libc::tpacket_auxdata> {
     let wanted = header.cmsg_level == libc::SOL_PACKET && header.cmsg_type == libc::PACKET_AUXDATA;
     // SAFETY: a length of zero asks for the size of an empty control message only.
     let empty = unsafe { libc::CMSG_LEN(0) } as usize;
-    if !wanted || header.cmsg_len < empty.saturating_add(size_of::<libc::tpacket_auxdata>()) {
+    let least = empty.saturating_add(size_of::<libc::tpacket_auxdata>());
+    if !wanted || header.cmsg_len < least as _ {
         return None;
     }
     // SAFETY: the kernel put a whole `tpacket_auxdata` here, as its length says; it may be unaligned.
