@@ -8,6 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use muster::engine::attest::quote::{PCRS, PcrValues};
@@ -33,12 +34,14 @@ impl Drop for Swtpm {
     }
 }
 
-/// A port, and the next one: the TPM's, and its control's.
+/// A port, and the next one: the TPM's, and its control's. Each test of a process gets others.
 fn two_ports() -> u16 {
-    for _ in 0..100 {
-        let Ok(first) = TcpListener::bind("127.0.0.1:0") else { continue };
-        let port = first.local_addr().unwrap().port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..1000 {
+        let number = std::process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        // Below the ports that the kernel gives to connections.
+        let port = 10_000 + 2 * u16::try_from(number % 11_000).unwrap();
+        if [port, port + 1].into_iter().all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
             return port;
         }
     }

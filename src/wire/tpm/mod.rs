@@ -94,3 +94,5 @@ fn put_sized(out: &mut Vec<u8>, octets: &[u8]) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod vectors;

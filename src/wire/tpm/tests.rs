@@ -1,19 +1,13 @@
-use std::path::PathBuf;
-
 use proptest::prelude::*;
 
 use crate::base::limits::EVENT_LOG_EVENTS_MAX;
 use crate::wire::WireError;
 use crate::wire::tpm::command::{Answer, AnswerError, Code, Command};
 use crate::wire::tpm::template;
+use crate::wire::tpm::vectors::vector;
 use crate::wire::tpm::{
     Attest, Credential, Curve, EventKind, EventLog, Hash, Key, Public, Reader, Scheme, Selection, Signature,
 };
-
-fn vector(name: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tpm").join(name);
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
 
 const KEYS: [&str; 7] = [
     "ek_rsa2048.tpm2b",

@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -19,6 +18,7 @@ use crate::engine::trust::attestor::{Ask, Attestor as _, Challenge, Denied, Proo
 use crate::engine::trust::session::{ArmOn, Start, start};
 use crate::model::boot_session::Channel;
 use crate::model::{BootSession, Node, NodeId, SessionId};
+use crate::wire::tpm::vectors::vector;
 use crate::wire::tpm::{
     Attest, Credential, Curve, EventLog, Hash, Key, Public, Selection, Signature, template,
 };
@@ -52,8 +52,7 @@ struct Machine {
 }
 
 fn log_of_a_boot() -> Vec<u8> {
-    let path = "tests/fixtures/tpm/eventlog/a.binary_bios_measurements";
-    std::fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+    vector("eventlog/a.binary_bios_measurements")
 }
 
 impl Machine {
