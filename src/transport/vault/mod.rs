@@ -30,6 +30,7 @@ use crate::engine::token::{Algorithm, Claims};
 
 use authority::Kind;
 pub use authority::{Authority, Leaf, print as authority_print};
+pub use chest::{Chest, Purpose};
 pub use claim::ClaimCode;
 pub use nodes::{NodeKeys, random};
 pub use passwords::{PasswordError, Passwords};
