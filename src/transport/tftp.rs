@@ -86,9 +86,6 @@ pub struct Tftp {
 /// Threads for transfers: more than a few cores' worth of blocks no link takes.
 const THREADS_MAX: usize = 4;
 
-/// The threads of TFTP end this long after their tasks were asked to.
-const THREAD_GRACE: Duration = Duration::from_secs(1);
-
 /// A listener that could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen for tftp on {address}")]
@@ -155,10 +152,9 @@ impl Tftp {
         let listen = self.listen.clone();
         let mut addresses = Vec::new();
         let Some(first) = listen.first().copied() else { return Ok(TftpHandle { addresses, counters }) };
-        // Each thread by itself: in one runtime of several, each acknowledgement wakes another thread to see whether
-        // it may help.
+        // Threads that know nothing of each other, so that an acknowledgement wakes one of them only.
         let count = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX);
-        let threads = (0..count).map(|_| tasks.threads("muster-tftp", 1, THREAD_GRACE));
+        let threads = (0..count).map(|_| tasks.thread("muster-tftp"));
         let threads: io::Result<Vec<Handle>> = threads.collect();
         let threads = threads.map_err(|source| TftpError { address: first, source })?;
         let listener = threads.first().cloned().expect("there is at least one");
