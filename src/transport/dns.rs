@@ -31,9 +31,6 @@ pub struct Dns {
     pub snapshot: Arc<SnapshotCell>,
 }
 
-/// The thread of DNS ends this long after its tasks were asked to.
-const THREAD_GRACE: Duration = Duration::from_secs(1);
-
 /// A listener that could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen for dns on {address}")]
@@ -108,8 +105,7 @@ impl Dns {
         let Some(first) = self.listen.first().copied() else {
             return Ok(DnsHandle { addresses: Vec::new(), counters });
         };
-        // A thread of its own: with several, each question wakes another one to see whether it may help.
-        let thread = tasks.threads("muster-dns", 1, THREAD_GRACE);
+        let thread = tasks.thread("muster-dns");
         let thread = thread.map_err(|source| DnsError { address: first, source })?;
         let _inside = thread.enter(); // sockets and tasks from here on are its own
         for address in self.listen {

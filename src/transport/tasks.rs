@@ -12,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 /// How long threads that wait for a disk may hold up the end of their runtime.
 const DISK_GRACE: Duration = Duration::from_secs(1);
 
+/// A thread that serves packets ends this long after its tasks were asked to.
+const PACKETS_GRACE: Duration = Duration::from_secs(1);
+
 /// The daemon's tasks. Clones share them.
 #[derive(Clone, Default)]
 pub struct Tasks {
@@ -64,6 +67,15 @@ impl Tasks {
             runtime.shutdown_timeout(DISK_GRACE);
         })?;
         Ok(handle)
+    }
+
+    /// Makes a runtime with one thread, for packets: nobody else's work stands before them, and none of them wakes a
+    /// second thread to see whether it may help, as in a runtime of several.
+    ///
+    /// # Errors
+    /// The system has no more threads to give.
+    pub fn thread(&self, name: &'static str) -> std::io::Result<Handle> {
+        self.threads(name, 1, PACKETS_GRACE)
     }
 
     /// Resolves when the daemon is asked to stop.

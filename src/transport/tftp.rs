@@ -6,12 +6,15 @@ pub(crate) mod socket;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use tokio::net::UdpSocket;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::base::counter::Counter;
@@ -80,8 +83,8 @@ pub struct Tftp {
     pub mtu: u16,
 }
 
-/// The thread of TFTP ends this long after its tasks were asked to.
-const THREAD_GRACE: Duration = Duration::from_secs(1);
+/// Threads for transfers: more than a few cores' worth of blocks no link takes.
+const THREADS_MAX: usize = 4;
 
 /// A listener that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +127,9 @@ pub struct TftpHandle {
 struct Server {
     settings: Tftp,
     tasks: Tasks,
+    /// Threads with a runtime each; transfers are dealt out to them in turn.
+    threads: Vec<Handle>,
+    next: AtomicUsize,
     counters: Arc<TftpCounters>,
     // A mutex: listener and transfers meet here for a map operation; never held across an await.
     live: Mutex<HashMap<SocketAddr, Live>>,
@@ -144,19 +150,24 @@ impl Tftp {
     pub fn start(self, tasks: &Tasks) -> Result<TftpHandle, TftpError> {
         let counters = Arc::new(TftpCounters::default());
         let listen = self.listen.clone();
+        let mut addresses = Vec::new();
+        let Some(first) = listen.first().copied() else { return Ok(TftpHandle { addresses, counters }) };
+        // Threads that know nothing of each other, so that an acknowledgement wakes one of them only.
+        let count = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX);
+        let threads = (0..count).map(|_| tasks.thread("muster-tftp"));
+        let threads: io::Result<Vec<Handle>> = threads.collect();
+        let threads = threads.map_err(|source| TftpError { address: first, source })?;
+        let listener = threads.first().cloned().expect("there is at least one");
+        let _inside = listener.enter(); // the listeners' sockets and tasks are this one's
         let server = Arc::new(Server {
             settings: self,
             tasks: tasks.clone(),
+            threads,
+            next: AtomicUsize::new(0),
             counters: Arc::clone(&counters),
             live: Mutex::default(),
         });
         let mut sockets = Vec::new();
-        let mut addresses = Vec::new();
-        let Some(first) = listen.first().copied() else { return Ok(TftpHandle { addresses, counters }) };
-        // One thread for all blocks: with several, each acknowledgement wakes another one to see whether it may help.
-        let thread = tasks.threads("muster-tftp", 1, THREAD_GRACE);
-        let thread = thread.map_err(|source| TftpError { address: first, source })?;
-        let _inside = thread.enter(); // sockets and tasks from here on are its own
         for address in listen {
             let wrong = |source| TftpError { address, source };
             let socket = socket::listen(address).map_err(wrong)?;
@@ -255,6 +266,9 @@ impl Server {
         };
         let terms = Terms::agree(&request.options, size, self.settings.mtu);
         let Some(inbox) = self.admit(received) else { return };
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.threads.len();
+        let thread = &self.threads[turn];
+        let _inside = thread.enter(); // the transfer's socket and task are this one's
         let exit = if self.settings.single_port {
             Ok(Exit::shared(Arc::clone(socket), received))
         } else {

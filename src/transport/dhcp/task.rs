@@ -38,9 +38,6 @@ const TICK: Duration = Duration::from_millis(50);
 /// Frames that are answered before leases among them are written down as one.
 const ROUND_FRAMES: usize = 64;
 
-/// The thread of DHCP ends this long after its task was asked to.
-const THREAD_GRACE: Duration = Duration::from_secs(1);
-
 /// Ticks between two looks at links and snapshots that nobody told us about.
 const SLOW_TICKS: u32 = 20;
 
@@ -123,9 +120,8 @@ impl Dhcp {
             seen: Revision::default(),
         };
         let (stop, changes) = (tasks.token(), self.links);
-        // Frames are read and answered by one thread: nobody else's work stands before them, and no frame has to
-        // wake a second one. Profiled: two thirds of the time went into wake-ups before.
-        let thread = tasks.threads("muster-dhcp", 1, THREAD_GRACE).map_err(DhcpError::Thread)?;
+        // Links are read and answered by the same thread. Profiled: two thirds of the time went into wake-ups before.
+        let thread = tasks.thread("muster-dhcp").map_err(DhcpError::Thread)?;
         tasks.spawn_on(&thread, "dhcp", async move {
             tokio::select! {
                 () = task.run(queue, commands, changes) => {}

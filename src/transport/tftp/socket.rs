@@ -135,8 +135,8 @@ impl Destination {
     }
 }
 
-/// Sends one datagram that is given in parts, or with `segment` several of that size (the last may be shorter) in one call: UDP
-/// segmentation offload, Linux 4.18.
+/// Sends one datagram that is given in parts, or with `segment` several of that size (the last may be shorter) in
+/// one call: UDP segmentation offload, Linux 4.18.
 pub(crate) fn send(
     socket: &UdpSocket,
     to: Option<&Destination>,
