@@ -328,8 +328,10 @@ fn guarded(head: &Head, folder: &std::path::Path) -> Router {
         open_token: None,
         issuer: "https://demo.example:8443".to_owned(),
         cluster: "demo".to_owned(),
+        hosts: BTreeSet::new(),
+        claim: None,
     };
-    let trust = Trust::own(vault.public());
+    let trust = Trust::own(&vault.public());
     let door = Door::new(head.context.clone(), vault, trust, policy);
     secure::before(door.before(head.router()), &head.context)
 }

@@ -113,5 +113,7 @@ fn name(change: &Change, snapshot: &Snapshot) -> String {
         Change::RemoveImage(key) => format!("image {key}"),
         Change::PutTag(tag) => format!("tag {}", tag.key),
         Change::RemoveTag(key) => format!("tag {key}"),
+        Change::PutSecret(secret) => format!("secret {}", secret.key.name),
+        Change::RemoveSecret(key) => format!("secret {}", key.name),
     }
 }

@@ -162,7 +162,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         tracing::warn!(%problem, "the inventory does not fit the configuration");
     }
     let snapshot = Snapshot::compile(loaded.revision, Arc::clone(&site), Arc::new(loaded.inventory));
-    let is_claimed = !config.claim || is_claimed(&snapshot.inventory);
+    let is_claimed = has_owner(config, &snapshot);
     let cell = Arc::new(SnapshotCell::new(snapshot));
     let published = publisher::start(Arc::clone(&cell), store.declared(), tasks);
     let journal = Journal::new(now());
@@ -217,8 +217,13 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     if is_claimed {
         start_protocols(config, &context, &loaders, tasks)?;
     }
-    start_http(config, data_dir, &context, &loaders, &vault, is_claimed, tasks)?;
+    start_http(config, data_dir, &context, &loaders, &vault, tasks)?;
     Ok(Running { context, is_claimed, loaders })
+}
+
+/// False for a head that waits to be claimed, and serves nothing else until then.
+fn has_owner(config: &Config, snapshot: &Snapshot) -> bool {
+    !config.claim || is_claimed(&snapshot.inventory)
 }
 
 /// What machines are served by beside DHCP and HTTP.
@@ -320,7 +325,6 @@ fn start_http(
     context: &Context,
     loaders: &Arc<Loaders>,
     vault: &Arc<Vault>,
-    is_claimed: bool,
     tasks: &Tasks,
 ) -> anyhow::Result<()> {
     let images = match &config.images {
@@ -335,7 +339,7 @@ fn start_http(
     };
     let door = door::open(config, data_dir, context, vault)?;
     let mut http = Http::new(secure::before(door.before(routes::router(&parts)), context));
-    if is_claimed {
+    if has_owner(config, &context.snapshot.load()) {
         // They are sent past the door, which lets everybody have them.
         let files = streams::files(&parts, tasks).context("there are no threads to send files on")?;
         http = http.with_files(files);

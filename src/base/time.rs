@@ -106,10 +106,18 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
+impl Timestamp {
+    /// This time and a span; the end of time at most.
+    #[must_use]
+    pub fn plus(self, span: Millis) -> Timestamp {
+        Timestamp(self.0.saturating_add(span.0))
+    }
+}
+
 impl Add<Millis> for Timestamp {
     type Output = Timestamp;
     fn add(self, span: Millis) -> Timestamp {
-        Timestamp(self.0.saturating_add(span.0))
+        self.plus(span)
     }
 }
 

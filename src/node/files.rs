@@ -187,7 +187,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let written = write(root.path(), &item("/etc/munge/munge.key", &me())).unwrap();
         let place = root.path().join("etc/munge/munge.key");
-        assert_eq!(written, [place.clone()]);
+        assert_eq!(written, std::slice::from_ref(&place));
         assert_eq!(fs::read(&place).unwrap(), b"secret");
         assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o7777, 0o400);
         write(root.path(), &item("/etc/munge/munge.key", &me())).unwrap();

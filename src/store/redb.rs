@@ -231,7 +231,8 @@ fn open(path: &Path) -> Result<Database, StoreError> {
 }
 
 fn make_tables(transaction: &WriteTransaction) -> Result<(), ::redb::Error> {
-    for table in [BMCS, GROUPS, PROFILES, ASSIGNMENTS, DOCUMENTS, IMAGES, TAGS, SECRETS, SIGHTINGS, SESSIONS] {
+    for table in [BMCS, GROUPS, PROFILES, ASSIGNMENTS, DOCUMENTS, IMAGES, TAGS, SECRETS, SIGHTINGS, SESSIONS]
+    {
         transaction.open_table(table)?;
     }
     transaction.open_table(NODES)?;

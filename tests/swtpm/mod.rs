@@ -1,5 +1,6 @@
 //! A simulated TPM for tests: swtpm on loopback, from a copy of the state that the vectors were made with.
 
+#![allow(clippy::disallowed_methods, reason = "a test that waits for a process needs a clock")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

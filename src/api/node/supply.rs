@@ -27,7 +27,8 @@ pub struct FromVault {
 impl Secrets for FromVault {
     fn wants(&self, snapshot: &Snapshot, node: &Node) -> bool {
         let (given, withheld) = secrets_of(&snapshot.inventory, node, Level::Address);
-        let beyond = withheld.iter().map(|(secret, _)| secret).any(|secret| secret.min_level > Level::Address);
+        let beyond =
+            withheld.iter().map(|(secret, _)| secret).any(|secret| secret.min_level > Level::Address);
         beyond || !given.is_empty()
     }
 
@@ -39,7 +40,11 @@ impl Secrets for FromVault {
             if let Err(error) = self.add(snapshot, node, secret, &mut choice, &mut variables) {
                 tracing::error!(secret = secret.key.row(), node = %node.name, %error, "a secret cannot be opened");
                 let reason = "the head cannot open it; see its log".to_owned();
-                choice.withheld.push(Withheld { id: secret.key.name.to_string(), needs: secret.min_level, reason });
+                choice.withheld.push(Withheld {
+                    id: secret.key.name.to_string(),
+                    needs: secret.min_level,
+                    reason,
+                });
             }
         }
         choice.items.extend(variables.into_values());
@@ -99,7 +104,12 @@ impl FromVault {
                 let keys = HostKeys::read(&value)?;
                 for file in self.ssh.host_files(&keys, node.name.as_str(), &names, now())? {
                     let data = Zeroizing::new(file.content.as_bytes().to_vec());
-                    choice.items.push(item(Some(format!("/etc/ssh/{}", file.name)), file.mode.into(), root(), data));
+                    choice.items.push(item(
+                        Some(format!("/etc/ssh/{}", file.name)),
+                        file.mode.into(),
+                        root(),
+                        data,
+                    ));
                 }
             }
             What::Opaque => choice.items.push(item(None, 0o400, root(), value)),

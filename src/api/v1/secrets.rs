@@ -6,7 +6,8 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -29,6 +30,16 @@ use crate::model::secret::{Rotate, Scope, What};
 use crate::model::{Change, Secret, SecretKey, Snapshot};
 use crate::transport::clock::now;
 use crate::transport::vault::ssh::HostKeys;
+
+/// The routes of secrets, below `PREFIX`.
+pub fn router() -> Router<Context> {
+    Router::new()
+        .route("/secrets", get(list))
+        .route("/secrets/{secret}", get(show).put(put).delete(remove))
+        .route("/secrets/{secret}/versions", get(history).post(rotate))
+        .route("/secrets/{secret}/reveal", post(reveal))
+        .route("/ssh-ca", get(ssh_authority))
+}
 
 /// Who asks; `root` where no door stands before the routes.
 type Asker = Option<Extension<Caller>>;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
-use axum::{Extension, Json};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,16 @@ use crate::base::Level;
 use crate::model::boot_session::{BootSession, Channel, Delivery, SessionEvent};
 use crate::model::{Node, Snapshot};
 use crate::transport::clock::now;
+
+/// The routes of boot sessions, below `PREFIX`.
+pub fn router() -> Router<Context> {
+    Router::new()
+        .route("/trust/sessions", get(sessions))
+        .route("/trust/nodes/{name}", get(show))
+        .route("/trust/nodes/{name}/arm", post(arm))
+        .route("/trust/nodes/{name}/revoke", post(revoke))
+        .route("/trust/void", post(void))
+}
 
 /// One boot of one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use crate::base::Millis;
 use crate::base::limits::{DECLINE_QUARANTINE, DECLINE_QUARANTINE_REPEATED, OFFER_HOLD};
-use crate::base::{Millis, Timestamp};
 use crate::engine::dhcp::case::{Case, printable};
 use crate::engine::dhcp::{AddressRule, Refusal, network};
 use crate::model::lease::LeaseChange;
@@ -119,7 +119,7 @@ fn lease(case: &Case<'_>, address: Ipv4Addr, state: LeaseState, span: Millis) ->
         network: case.network.name.clone(),
         state,
         starts: case.now,
-        expires: Timestamp(case.now.0.saturating_add(span.0)),
+        expires: case.now.plus(span),
         host_name: case.request.message.host_name().map(|name| printable(name.as_bytes())),
     }
 }

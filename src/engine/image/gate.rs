@@ -136,7 +136,7 @@ impl Gate {
         let Some(who) = self.line.remove(&place) else { return false };
         // Several behind one address share the best place of theirs.
         let place = self.take_kept(who).map_or(place, |kept| kept.place.min(place));
-        let until = Timestamp(now.0.saturating_add(pause.0).saturating_add(pause.0));
+        let until = now.plus(pause).plus(pause);
         self.away.insert(who, Kept { place, until });
         self.ends.insert((until, who));
         true

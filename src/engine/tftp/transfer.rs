@@ -171,7 +171,7 @@ impl<C: AsRef<[u8]>> Transfer<C> {
         if self.terms.window > 1 && !self.has_gap {
             self.has_gap = true;
             let patience = GAP_WAIT.max(Millis(self.round_trip.0.saturating_mul(2)));
-            self.deadline = self.deadline.min(later(now, patience));
+            self.deadline = self.deadline.min(now.plus(patience));
         }
     }
 
@@ -292,12 +292,8 @@ impl<C: AsRef<[u8]>> Transfer<C> {
         self.sends = self.sends.saturating_add(1);
         self.next = self.base;
         self.sent = now;
-        self.deadline = later(now, self.retry);
+        self.deadline = now.plus(self.retry);
     }
-}
-
-fn later(now: Timestamp, span: Millis) -> Timestamp {
-    Timestamp(now.0.saturating_add(span.0))
 }
 
 /// The low 16 bits: what the wire carries, wrapping from 65535 to 0.

@@ -33,7 +33,7 @@ pub struct Claims {
 impl Claims {
     #[must_use]
     pub fn expires(&self) -> Timestamp {
-        Timestamp(self.issued.0.saturating_add(self.life.0))
+        self.issued.plus(self.life)
     }
 
     /// Scopes as OAuth clients show them. They grant nothing; `roles` does.

@@ -60,7 +60,7 @@ impl Logins {
         if account.wrong >= ACCOUNT_TRIES_MAX {
             let doublings = account.wrong.saturating_sub(ACCOUNT_TRIES_MAX).min(16);
             let lock = Millis(ACCOUNT_LOCK.0.saturating_mul(1 << doublings)).min(ACCOUNT_LOCK_MAX);
-            account.locked_until = now + lock;
+            account.locked_until = now.plus(lock);
         }
         Ok(())
     }
@@ -99,6 +99,8 @@ impl Logins {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects, reason = "the numbers of a test are small")]
+
     use std::net::{IpAddr, Ipv4Addr};
 
     use crate::base::limits::{ACCOUNT_LOCK, ACCOUNT_LOCK_MAX, ACCOUNT_TRIES_MAX, ACCOUNTS_MAX};

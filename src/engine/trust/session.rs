@@ -92,7 +92,7 @@ impl BootSession {
             SessionState::Armed => {
                 self.state = SessionState::Scripted;
                 self.channel.address = Some(from);
-                self.expires = later(now, life);
+                self.expires = now.plus(life);
                 self.note(now, false, format!("its script went to {from}"));
                 true
             }
@@ -281,8 +281,8 @@ impl BootSession {
         // Until then the same answer is given again; a node that waits for its TPM has until the expiry.
         let claimed = self.claim.as_ref().filter(|_| self.withheld.is_empty());
         let quiet = match self.state {
-            SessionState::Delivered => self.attestation.as_ref().map(|done| later(done.at, SEAL_AFTER)),
-            SessionState::Claimed => claimed.map(|claim| later(claim.at, ANSWER_AGAIN)),
+            SessionState::Delivered => self.attestation.as_ref().map(|done| done.at.plus(SEAL_AFTER)),
+            SessionState::Claimed => claimed.map(|claim| claim.at.plus(ANSWER_AGAIN)),
             _ => None,
         };
         let seal = quiet.map(|at| (at, SessionState::Sealed, "sealed: the node has all it gets"));
@@ -324,11 +324,6 @@ impl BootSession {
         }
         self.events.push(SessionEvent { at, alarm, text });
     }
-}
-
-/// So long after a moment; at the end of time, no later.
-fn later(at: Timestamp, span: Millis) -> Timestamp {
-    Timestamp(at.0.saturating_add(span.0))
 }
 
 #[cfg(test)]

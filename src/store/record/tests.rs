@@ -1,6 +1,4 @@
-use crate::model::{
-    Assignment, Bmc, BootSession, Document, Group, Lease, Node, Profile, Secret, Sighting,
-};
+use crate::model::{Assignment, Bmc, BootSession, Document, Group, Lease, Node, Profile, Secret, Sighting};
 use crate::store::StoreError;
 use crate::store::record::Record;
 

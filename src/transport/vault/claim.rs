@@ -28,7 +28,7 @@ impl ClaimCode {
             text.push(char::from(ALPHABET[digit]));
             bits >>= 5;
         }
-        file::write(path, &text, 0o400)?;
+        file::write(path, text.as_bytes(), 0o400)?;
         Ok(ClaimCode(text))
     }
 

@@ -205,12 +205,15 @@ fn what_is_sealed_opens_in_its_place_only_and_unaltered() {
         assert!(matches!(moved(other.clone(), number), Err(VaultError::Damaged(_))), "{other:?} {number}");
     }
     // A key of the other purpose does not open it either.
-    assert!(chest.unseal(Purpose::PrivateKey, "secret\0munge\01", &sealed.0).is_err());
+    assert!(chest.unseal(Purpose::PrivateKey, "secret\0munge\x001", &sealed.0).is_err());
     for length in 0..sealed.0.len() {
-        assert!(chest.unseal(Purpose::Secret, "secret\0munge\01", &sealed.0[..length]).is_err(), "{length}");
+        assert!(
+            chest.unseal(Purpose::Secret, "secret\0munge\x001", &sealed.0[..length]).is_err(),
+            "{length}"
+        );
         let mut altered = sealed.0.to_vec();
         altered[length] ^= 1;
-        assert!(chest.unseal(Purpose::Secret, "secret\0munge\01", &altered).is_err(), "{length}");
+        assert!(chest.unseal(Purpose::Secret, "secret\0munge\x001", &altered).is_err(), "{length}");
     }
 }
 

@@ -74,7 +74,8 @@ impl Daemon {
         let (store, journal) = (Store::open(memory()).unwrap().0, Journal::new(Timestamp(0)));
         let snapshot = Arc::new(SnapshotCell::default());
         let trust = NodeTrust::trial(folder.path(), &store, &journal, &snapshot).unwrap();
-        let site = crate::transport::vault::SiteKey::open(&chest, folder.path(), &folder.path().join("site.pub"));
+        let site =
+            crate::transport::vault::SiteKey::open(&chest, folder.path(), &folder.path().join("site.pub"));
         let context = Context {
             audit: crate::transport::audit::Audit::new(store.clone(), Arc::new(site.unwrap()), Vec::new()),
             ssh,

@@ -1,3 +1,5 @@
+#![allow(clippy::arithmetic_side_effects, reason = "the numbers of a test are small")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 

@@ -1,3 +1,5 @@
+#![allow(clippy::arithmetic_side_effects, reason = "the numbers of a test are small")]
+
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 

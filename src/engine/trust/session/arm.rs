@@ -2,7 +2,6 @@
 
 use crate::base::limits::{ALIVE_SPAN, POWER_SPAN};
 use crate::base::{Level, Millis, Timestamp};
-use crate::engine::trust::session::later;
 use crate::model::boot_session::{ArmedBy, BootSession, Channel, Held};
 use crate::model::{NodeId, SessionId, SessionState};
 
@@ -65,7 +64,7 @@ pub fn start(
         epoch,
         sequence: 0,
         made: now,
-        expires: later(now, life),
+        expires: now.plus(life),
         grants: Vec::new(),
         wrong: 0,
         claim: None,
