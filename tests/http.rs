@@ -286,7 +286,7 @@ fn the_body_of_a_refused_request_is_never_taken_for_a_request() {
     let head = Head::start();
     let inner = "GET /images/sub/root.img HTTP/1.1\r\nHost: head\r\n\r\n";
     let posts = [
-        format!("POST /api/v1/nodes HTTP/1.1\r\nHost: head\r\nContent-Length: {}\r\n\r\n", inner.len()),
+        format!("POST /api/v1/nodes HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", inner.len()),
         // A head that is longer than any, whose end looks like a request.
         format!("GET /boot.ipxe HTTP/1.1\r\nHost: head\r\nX: {}", "y".repeat(16 << 10)),
     ];

@@ -17,7 +17,7 @@ use crate::model::boot_session::Channel;
 use crate::model::lease::LeaseChange;
 use crate::model::lease_table::Choice;
 use crate::model::snapshot::Machine;
-use crate::model::{DhcpMode, Lease, LeaseKey, LeaseState, Revision, Sighting, SnapshotCell, Stage};
+use crate::model::{DhcpMode, Lease, LeaseState, Revision, Sighting, SnapshotCell, Stage};
 use crate::store::Store;
 use crate::transport::clock::now;
 use crate::transport::dhcp::counters::DhcpCounters;
@@ -31,6 +31,8 @@ use crate::transport::dhcp::witness::Witness;
 use crate::transport::journal::{Entry, Journal};
 use crate::transport::tasks::Tasks;
 use crate::wire::dhcp::{Message, MessageType};
+
+mod questions;
 
 /// How often deadlines are looked at; the finest is the ARP probe's (300 ms).
 const TICK: Duration = Duration::from_millis(50);
@@ -366,42 +368,5 @@ impl Task {
             self.seen = snapshot.revision;
             self.witness.forget_declared(&snapshot);
         }
-    }
-
-    fn answer(&mut self, command: Command) {
-        // Whoever asked may be gone; that is its business.
-        match command {
-            Command::Leases(reply) => drop(reply.send(self.ledger.leases().iter().cloned().collect())),
-            Command::Sightings(reply) => drop(reply.send(self.witness.sightings())),
-            Command::Rogues(reply) => drop(reply.send(self.witness.rogues())),
-            Command::WhoHas(address, reply) => drop(reply.send(self.who_has(address))),
-            Command::Free(address, reply) => {
-                let there = self
-                    .ledger
-                    .leases()
-                    .get(address)
-                    .is_some_and(|lease| lease.state != LeaseState::Released);
-                if there {
-                    self.ledger.apply(LeaseChange::Release(address));
-                    let text = format!("lease of {address} ended by an operator");
-                    self.journal.write(Entry::new(now(), "lease", text).with("address", address));
-                }
-                let _ = reply.send(there);
-            }
-        }
-    }
-
-    fn who_has(&self, address: Ipv4Addr) -> Option<Mac> {
-        let leased =
-            self.ledger.leases().get(address).filter(|lease| lease.is_live(now())).and_then(|lease| {
-                match lease.key {
-                    LeaseKey::Mac(mac) => Some(mac),
-                    LeaseKey::ClientId(_) => None,
-                }
-            });
-        leased.or_else(|| match self.snapshot.load().by_address(address)? {
-            Machine::Node { interface, .. } => Some(interface.mac),
-            Machine::Bmc(bmc) => bmc.mac,
-        })
     }
 }

@@ -27,7 +27,8 @@ impl Drop for Daemon {
 
 async fn start(folder: &Path) -> Daemon {
     let config = folder.join("muster.toml");
-    let text = "[http]\nlisten = []\n[tftp]\nlisten = []\n[dns]\nlisten = []\n[log]\nlevel = \"warn\"\n";
+    let text = "[http]\nlisten = []\n[tftp]\nlisten = []\n[dns]\nlisten = []\n\
+                [egress]\nallow = [\"127.0.0.1/32\"]\n[log]\nlevel = \"warn\"\n";
     fs::write(&config, text).unwrap();
     let mut command = Command::new(MUSTER);
     command.arg("--config").arg(&config).arg("--data-dir").arg(folder).arg("serve");

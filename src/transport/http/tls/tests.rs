@@ -127,17 +127,19 @@ async fn files_that_do_not_fit_are_refused_and_the_old_certificate_stays() {
     let good = server.leaf();
     server.put(&good);
     let path = |name: &str| server.folder.path().join(name);
-    let other = server.folder.path().join("keys/ca.pem");
+    let own = rcgen::generate_simple_self_signed(vec!["own.example".to_owned()]).unwrap();
+    std::fs::write(path("own.crt"), own.cert.pem()).unwrap();
+    let other = path("own.pem");
+    std::fs::write(&other, own.signing_key.serialize_pem()).unwrap();
     std::fs::write(path("none.pem"), "").unwrap();
-    let root = server.folder.path().join("ca.crt");
     let put =
         |certificate: &str, key: &std::path::Path| server.certificates.put_files(&path(certificate), key);
     assert!(matches!(put("absent.pem", &other), Err(TlsError::File { .. })));
     assert!(matches!(put("none.pem", &other), Err(TlsError::Empty(_))));
     let alien = rcgen::KeyPair::generate().unwrap().serialize_pem();
     std::fs::write(path("alien.pem"), alien).unwrap();
-    assert!(matches!(put("ca.crt", &path("alien.pem")), Err(TlsError::Pair(_))));
+    assert!(matches!(put("own.crt", &path("alien.pem")), Err(TlsError::Pair(_))));
     assert_eq!(shown(&server.connect("head.example").await.unwrap()), good.certificate);
-    assert!(server.certificates.put_files(&root, &other).is_ok(), "a pair of files is taken");
+    assert!(put("own.crt", &other).is_ok(), "a pair of files is taken");
     server.tasks.stop(Duration::from_secs(5)).await;
 }
