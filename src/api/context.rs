@@ -1,4 +1,4 @@
-//! What handlers may reach, and the one way in which they change declared state.
+//! What handlers may services, and the one way in which they change declared state.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,9 +33,26 @@ const TURN_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a handler waits until its change can be read. Compiling all of 100,000 nodes takes below a second.
 const PUBLISH_PATIENCE: Duration = Duration::from_secs(30);
 
-/// What handlers may reach. Cheap to clone.
+/// What handlers may reach. A clone is one count: every layer and handler of every request has its own, and boot
+/// scripts are asked for by the ten thousand.
 #[derive(Clone)]
-pub struct Context {
+pub struct Context(Arc<Services>);
+
+impl std::ops::Deref for Context {
+    type Target = Services;
+    fn deref(&self) -> &Services {
+        &self.0
+    }
+}
+
+impl From<Services> for Context {
+    fn from(services: Services) -> Context {
+        Context(Arc::new(services))
+    }
+}
+
+/// The services of the daemon that handlers may reach.
+pub struct Services {
     pub snapshot: Arc<SnapshotCell>,
     /// Rises when a revision can be read.
     pub published: watch::Receiver<Revision>,

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::api::about::{About, Listener};
 use crate::api::auth::claim::is_claimed;
-use crate::api::context::{Context, PhoneHomes, Turn};
+use crate::api::context::{Context, PhoneHomes, Services, Turn};
 use crate::api::images::ImageUse;
 use crate::api::node::secure;
 use crate::api::openchami::smd;
@@ -194,7 +194,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     streams.start(tasks);
     let audit = Audit::new(store.clone(), Arc::clone(&vault.site), loaded.checkpoints);
     audit.start(config.audit, tasks);
-    let context = Context {
+    let context = Context::from(Services {
         snapshot: Arc::clone(&cell),
         published,
         store,
@@ -211,7 +211,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         ssh: Arc::clone(&vault.ssh),
         trust,
         audit,
-    };
+    });
     let webhooks = Webhooks::start(Manners::default(), Egress::new(config.egress.clone()), tasks);
     smd::notify::start(&context, webhooks, tasks);
     if is_claimed {

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use muster::api::context::{Context, PhoneHomes, Turn};
+use muster::api::context::{Context, PhoneHomes, Services, Turn};
 use muster::api::images::ImageUse;
 use muster::api::node::NodeTrust;
 use muster::app::config::Config;
@@ -140,7 +140,7 @@ impl Head {
         let chest = Arc::new(Chest::open(keys.path(), None).unwrap());
         let site_key = Arc::new(SiteKey::open(&chest, keys.path(), &keys.path().join("site.pub")).unwrap());
         let audit = Audit::new(store.clone(), Arc::clone(&site_key), Vec::new());
-        let context = Context {
+        let context = Context::from(Services {
             audit,
             snapshot,
             published,
@@ -157,7 +157,7 @@ impl Head {
             chest: Arc::clone(&chest),
             ssh: Arc::new(SshAuthority::open(&chest, keys.path()).unwrap()),
             trust,
-        };
+        });
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
         let router = routes::router(&Parts { context: context.clone(), loaders, images: None, site_key });
         Head { router, prefix: "", context, _tasks: tasks, folder, _keys: keys }

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use tower::ServiceExt;
 
-use crate::api::context::{Context, PhoneHomes, Turn};
+use crate::api::context::{Context, PhoneHomes, Services, Turn};
 use crate::api::node::NodeTrust;
 use crate::api::openapi::{OPERATIONS, document};
 use crate::api::v1::router;
@@ -42,7 +42,7 @@ async fn every_operation_is_routed_and_every_schema_exists() {
     let trust = NodeTrust::trial(folder.path(), &store, &journal, &snapshot).unwrap();
     let site = SiteKey::open(&chest, keys.path(), &keys.path().join("site.pub")).unwrap();
     let audit = Audit::new(store.clone(), Arc::new(site), Vec::new());
-    let context = Context {
+    let context = Context::from(Services {
         audit,
         snapshot,
         trust: Arc::new(trust),
@@ -59,7 +59,7 @@ async fn every_operation_is_routed_and_every_schema_exists() {
         blobs: Blobs::open(folder.path(), Settings::default()).unwrap(),
         ssh: Arc::new(SshAuthority::open(&chest, keys.path()).unwrap()),
         chest,
-    };
+    });
     let router = router(context);
     for operation in OPERATIONS {
         let method = Method::from_bytes(operation.method.to_uppercase().as_bytes()).unwrap();

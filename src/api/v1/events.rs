@@ -86,7 +86,8 @@ pub(crate) async fn events(
     });
     let after = resumed.transpose()?.or(after).unwrap_or_else(|| context.journal.newest());
     let watch = context.journal.watch();
-    let reader = Reader { journal: context.journal, watch, filter, after, ready: Vec::new(), over: false };
+    let reader =
+        Reader { journal: context.journal.clone(), watch, filter, after, ready: Vec::new(), over: false };
     let stream = stream::unfold(reader, |mut reader| async move {
         let event = reader.next().await?;
         Some((Ok::<_, Infallible>(event), reader))

@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use indicatif::ProgressBar;
 
-use crate::api::context::{Context, PhoneHomes, Turn};
+use crate::api::context::{Context, PhoneHomes, Services, Turn};
 use crate::api::node::NodeTrust;
 use crate::api::v1;
 use crate::base::{Digest, Timestamp};
@@ -76,7 +76,7 @@ impl Daemon {
         let trust = NodeTrust::trial(folder.path(), &store, &journal, &snapshot).unwrap();
         let site =
             crate::transport::vault::SiteKey::open(&chest, folder.path(), &folder.path().join("site.pub"));
-        let context = Context {
+        let context = Context::from(Services {
             audit: crate::transport::audit::Audit::new(store.clone(), Arc::new(site.unwrap()), Vec::new()),
             ssh,
             chest,
@@ -93,7 +93,7 @@ impl Daemon {
             about: Arc::default(),
             journal,
             blobs: blobs.clone(),
-        };
+        });
         let wire = Arc::new(Wire::default());
         let shared = Arc::clone(&wire);
         let count = move |request: Request, next: Next| counted(Arc::clone(&shared), request, next);
