@@ -394,3 +394,10 @@ pub const READER_SPAN: Millis = Millis::from_secs(120);
 
 /// A machine that unpacks while it reads is slow; what is slower than 2 kB/s is no machine that boots.
 pub const READER_BYTES_MIN: u64 = 256 << 10;
+
+/// Values of secrets that a node was given and that are remembered: some dozens of secrets, changed each month for
+/// two years. Of more the oldest are forgotten.
+pub const HELD_MAX: usize = 1024;
+
+/// Findings of one attestation that are remembered; there are fewer kinds.
+pub const FINDINGS_MAX: usize = 32;
