@@ -171,6 +171,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     let parts = trust::Parts {
         store: &store,
         loaded: (loaded.sessions, loaded.session_sequence),
+        dossiers: loaded.dossiers,
         cell: &cell,
         journal: &journal,
     };

@@ -401,3 +401,10 @@ pub const HELD_MAX: usize = 1024;
 
 /// Findings of one attestation that are remembered; there are fewer kinds.
 pub const FINDINGS_MAX: usize = 32;
+
+/// TPMs that one request lets in: all nodes of the largest site would be a body of 20 MB, and nobody compares more
+/// codes than these at once.
+pub const ENROL_LIST_MAX: usize = 10_000;
+
+/// How long a group's TPMs may be let in without codes: a working day in the machine room.
+pub const ENROL_WINDOW_MAX: Millis = Millis::from_secs(8 * 3600);

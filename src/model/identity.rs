@@ -62,8 +62,17 @@ pub struct Dossier {
     pub pinned: BTreeMap<u8, Digest>,
     /// Its last attestation.
     pub last: Option<Attested>,
+    /// Something about its TPM that somebody should look at, until the node is enrolled, or anew.
+    pub flag: Option<Flag>,
     /// Values of secrets that it was given, the oldest first. Bounded by `HELD_MAX`.
     pub held: Vec<Held>,
+}
+
+/// What somebody should look at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Flag {
+    pub at: Timestamp,
+    pub text: String,
 }
 
 /// A value of a secret that was given to a node.
@@ -123,8 +132,8 @@ pub struct Attested {
 impl Dossier {
     #[must_use]
     pub fn new(node: NodeId) -> Dossier {
-        let (pending, make, start, last) = (None, None, None, None);
-        Dossier { node, pending, make, start, pinned: BTreeMap::new(), last, held: Vec::new() }
+        let (pending, make, start, last, flag) = (None, None, None, None, None);
+        Dossier { node, pending, make, start, pinned: BTreeMap::new(), last, flag, held: Vec::new() }
     }
 }
 

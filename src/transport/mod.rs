@@ -6,6 +6,7 @@ pub mod blobs;
 pub mod clock;
 pub mod dhcp;
 pub mod dns;
+pub mod dossiers;
 pub mod egress;
 pub mod http;
 pub mod journal;

@@ -61,6 +61,8 @@ pub const RULES: &[Rule] = &[
     read("/api/v1/secrets/**", VIEWER),
     any("/api/v1/secrets/**", ADMIN),
     any("/api/v1/trust/void", ADMIN),
+    any("/api/v1/trust/tpms/{}/anew", ADMIN),
+    any("/api/v1/trust/tpms/{}/unpin", ADMIN),
     any("/api/v1/audit/**", ADMIN),
     any("/api/v1/users/**", ADMIN),
     any("/api/v1/sessions/**", ADMIN),

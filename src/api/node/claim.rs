@@ -10,12 +10,13 @@ use serde_json::Value;
 
 use crate::api::context::Context;
 use crate::api::node::pack::{Packed, Parcel};
-use crate::api::node::{answer, bearer, node_of, octets, read, session_id, socket};
+use crate::api::node::{NodeTrust, answer, bearer, node_of, octets, read, session_id, socket};
 use crate::api::problem::Problem;
 use crate::api::secrets::ensure_host_keys;
 use crate::base::Level;
 use crate::engine::trust::session::Redeemed;
 use crate::engine::trust::{key_hash, nonce_hash};
+use crate::model::SessionId;
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
 
@@ -80,7 +81,17 @@ pub(crate) async fn claim(
             }
         }
     });
-    Ok(answer(reply.await??, "application/json"))
+    let reply = reply.await??;
+    noted(trust, id).await?;
+    Ok(answer(reply, "application/json"))
+}
+
+/// Notes beyond the session what was given out in it. Before the answer leaves, and with each repetition of it.
+pub(crate) async fn noted(trust: &NodeTrust, session: SessionId) -> Result<(), Problem> {
+    match trust.sessions.get(session) {
+        Some(session) => Ok(trust.dossiers.hold(session.node, &session.deliveries).await?),
+        None => Ok(()),
+    }
 }
 
 /// The node has all it wants: nothing more is given out in this boot.

@@ -62,6 +62,15 @@ pub struct Boot {
     pub starts: Starts,
 }
 
+/// What an attestation showed.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    pub quoted: Quoted,
+    pub values: &'a PcrValues,
+    pub level: Level,
+    pub outcome: &'a Outcome,
+}
+
 /// Who knows the nodes' TPMs.
 pub trait Enrolments: Send + Sync {
     fn standing(&self, node: NodeId) -> Standing;
@@ -75,10 +84,17 @@ pub trait Enrolments: Send + Sync {
     /// A node shows a key that is enrolled for another one: both are to be looked at.
     fn conflict(&self, node: NodeId, holder: NodeId);
 
+    /// A node that is enrolled shows another key than its own.
+    fn mismatch(&self, node: NodeId, shown: &Shown);
+
     fn boot(&self, ask: &Ask<'_>) -> Boot;
 
-    /// An attestation counts. The start of the TPM is used up by it.
-    fn attested(&self, ask: &Ask<'_>, quoted: Quoted, outcome: &Outcome);
+    /// An attestation counts. The start of the TPM is used up by it, and that is durable on return: nothing may be
+    /// given out before.
+    ///
+    /// # Errors
+    /// The start was used up in the meantime, or that cannot be written down.
+    fn attested(&self, ask: &Ask<'_>, seen: Seen<'_>) -> Result<(), Denied>;
 }
 
 /// Attests TPM 2.0.
@@ -112,6 +128,7 @@ impl TpmAttestor {
         match standing {
             Standing::Enrolled(ek) if ek == shown.ek => Ok(()),
             Standing::Enrolled(_) => {
+                self.enrolments.mismatch(node, shown);
                 let text = format!("ek-mismatch: node {} is enrolled with another TPM", ask.node.name);
                 Err(denied(403, text, true))
             }
@@ -215,7 +232,7 @@ impl Pending for Open {
                 return Err(denied(403, text, true));
             }
         };
-        self.enrolments.attested(ask, quoted, &outcome);
+        self.enrolments.attested(ask, Seen { quoted, values: &values, level, outcome: &outcome })?;
         Ok(Proof { level, secret: self.secret })
     }
 }

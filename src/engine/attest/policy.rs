@@ -16,6 +16,9 @@ use crate::wire::tpm::{Event, EventKind, EventLog, extend};
 /// PCRs whose values the log must explain.
 const REPLAYED: [u8; 5] = [0, 2, 4, 7, 9];
 
+/// PCRs of the firmware and of Secure Boot, which the head cannot compute: they are noted at the first attestation.
+pub const FIRMWARE: [u8; 3] = [0, 2, 7];
+
 /// Parts of a command line that open a way around what was booted: a shell before the root, another init.
 const OPEN_DOORS: [&str; 9] = [
     "rd.shell",
@@ -125,6 +128,29 @@ pub enum Finding {
     OpenDoor(&'static str),
     #[error("the head does not know the digest of this boot's {0}")]
     Unknown(&'static str),
+}
+
+impl Finding {
+    /// Whether the node booted something else than it was given. Where it cannot be told, nobody needs to be woken.
+    #[must_use]
+    pub fn is_alarm(&self) -> bool {
+        match self {
+            Finding::Replay(_)
+            | Finding::Application(_)
+            | Finding::CommandLine
+            | Finding::Initrd
+            | Finding::Surplus
+            | Finding::Pinned(_) => true,
+            Finding::NoLog
+            | Finding::Log(_)
+            | Finding::NoLoader
+            | Finding::NoKernel
+            | Finding::InitrdUnmeasured
+            | Finding::CommandLineUnmeasured
+            | Finding::OpenDoor(_)
+            | Finding::Unknown(_) => false,
+        }
+    }
 }
 
 /// What came of it.

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Digest, Level, Timestamp};
-use crate::model::identity::{Attested, Dossier, Enrolled, Held, Identity, Make, Pending, TpmStart};
+use crate::model::identity::{Attested, Dossier, Enrolled, Flag, Held, Identity, Make, Pending, TpmStart};
 use crate::model::{NodeId, SessionId};
 use crate::store::record::declared::{read, read_some, text};
 
@@ -28,6 +28,7 @@ pub struct DossierForm {
     start: Option<StartForm>,
     pinned: BTreeMap<u8, String>,
     last: Option<AttestedForm>,
+    flag: Option<FlagForm>,
     held: Vec<HeldForm>,
 }
 
@@ -65,6 +66,12 @@ struct AttestedForm {
 }
 
 #[derive(Serialize, Deserialize)]
+struct FlagForm {
+    at: u64,
+    text: String,
+}
+
+#[derive(Serialize, Deserialize)]
 struct HeldForm {
     secret: String,
     version: u64,
@@ -98,7 +105,7 @@ impl TryFrom<IdentityForm> for Identity {
 
 impl From<&Dossier> for DossierForm {
     fn from(dossier: &Dossier) -> Self {
-        let Dossier { node, pending, make, start, pinned, last, held } = dossier;
+        let Dossier { node, pending, make, start, pinned, last, flag, held } = dossier;
         DossierForm {
             node: node.0,
             pending: pending.as_ref().map(PendingForm::from),
@@ -114,6 +121,7 @@ impl From<&Dossier> for DossierForm {
                 level: level.to_string(),
                 findings: findings.clone(),
             }),
+            flag: flag.as_ref().map(|Flag { at, text }| FlagForm { at: at.0, text: text.clone() }),
             held: held
                 .iter()
                 .map(|Held { secret, version, at }| HeldForm {
@@ -130,7 +138,7 @@ impl TryFrom<DossierForm> for Dossier {
     type Error = String;
 
     fn try_from(form: DossierForm) -> Result<Self, String> {
-        let DossierForm { node, pending, make, start, pinned, last, held } = form;
+        let DossierForm { node, pending, make, start, pinned, last, flag, held } = form;
         let start = start.map(|StartForm { ek, count, session }| {
             Ok::<_, String>(TpmStart {
                 ek: read("start.ek", &ek)?,
@@ -158,6 +166,7 @@ impl TryFrom<DossierForm> for Dossier {
             start: start.transpose()?,
             pinned: pinned.collect::<Result<_, String>>()?,
             last: last.transpose()?,
+            flag: flag.map(|FlagForm { at, text }| Flag { at: Timestamp(at), text }),
             held: held.collect(),
         })
     }
