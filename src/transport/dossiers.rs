@@ -28,6 +28,7 @@ use crate::model::{Node, NodeId, SnapshotCell};
 use crate::store::{Observation, Store, StoreError};
 use crate::transport::clock::now;
 use crate::transport::journal::{Entry, Journal};
+use crate::transport::measures::Measures;
 use crate::transport::sessions::Sessions;
 use crate::transport::tasks::Tasks;
 
@@ -52,6 +53,8 @@ pub struct Dossiers {
     sessions: Arc<Sessions>,
     rules: TpmRules,
     pub windows: Windows,
+    /// What machines measure of what we serve.
+    pub measures: Measures,
 }
 
 impl Dossiers {
@@ -64,10 +67,11 @@ impl Dossiers {
         snapshot: Arc<SnapshotCell>,
         sessions: Arc<Sessions>,
         rules: TpmRules,
+        measures: Measures,
     ) -> Dossiers {
         let table = loaded.into_iter().map(|dossier| (dossier.node, dossier)).collect();
         let windows = Windows::default();
-        Dossiers { table: Mutex::new(table), store, journal, snapshot, sessions, rules, windows }
+        Dossiers { table: Mutex::new(table), store, journal, snapshot, sessions, rules, windows, measures }
     }
 
     /// Starts the task that forgets nodes that are gone.
@@ -317,7 +321,15 @@ impl Enrolments for Dossiers {
             session: start.filter(|start| start.session == ask.session.id).map(|start| start.count),
         };
         let pinned = dossier.pinned.into_iter().collect();
-        let expected = Expected { pinned, ..Expected::default() };
+        let given = ask.session.given.as_deref().cloned().unwrap_or_default();
+        let expected = Expected {
+            loaders: self.measures.loaders(),
+            kernel: given.kernel_digest,
+            command_line: given.command_line,
+            // After the claim it is one: of the archive whose grant was redeemed.
+            initrd: given.initrd_digests.first().copied().flatten(),
+            pinned,
+        };
         Boot { mode: self.policy(ask.node).pcr, expected, starts }
     }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::base::limits::{SESSION_GRACE, SESSIONS_PER_NODE_MAX};
 use crate::base::{Millis, Timestamp};
 use crate::engine::trust::session::{ArmOn, Refusal, Start, start};
-use crate::model::boot_session::{BootSession, Channel};
+use crate::model::boot_session::{BootSession, Channel, Given};
 use crate::model::{NodeId, SessionId, SnapshotCell};
 use crate::store::{Observation, Store, StoreError};
 use crate::transport::clock::now;
@@ -249,12 +249,18 @@ impl Sessions {
     ///
     /// # Errors
     /// The store cannot take it.
-    pub async fn script(&self, node: NodeId, from: Ipv4Addr) -> Result<Option<SessionId>, ChangeError> {
+    pub async fn script(
+        &self,
+        node: NodeId,
+        from: Ipv4Addr,
+        given: Option<Given>,
+    ) -> Result<Option<SessionId>, ChangeError> {
         let now = now();
         let live = self.of(node).into_iter().rfind(|session| session.is_live(self.epoch(), now));
         let Some(session) = live else { return Ok(None) };
         let life = self.policy.life;
-        let scripted = self.change(session.id, |session| Ok(session.script(from, life, now))).await?;
+        let plan = |session: &mut BootSession| Ok(session.script(from, given.clone(), life, now));
+        let scripted = self.change(session.id, plan).await?;
         Ok(scripted.then_some(session.id))
     }
 

@@ -40,8 +40,8 @@ fn armed() -> BootSession {
 /// A session whose grant, the nonce `[1; 32]`, is in the node's hands.
 fn granted() -> BootSession {
     let mut session = armed();
-    assert!(session.script(NODE, SESSION_LIFE, NOW));
-    session.grant(NODE, nonce_hash(&[1; 32]), NOW).unwrap();
+    assert!(session.script(NODE, None, SESSION_LIFE, NOW));
+    session.grant(NODE, nonce_hash(&[1; 32]), (None, None), NOW).unwrap();
     session
 }
 
@@ -117,9 +117,9 @@ fn t06_from_another_address_there_is_no_session_and_nothing_changes() {
     let before = session.clone();
     let (nonce, key) = (nonce_hash(&[1; 32]), key_hash(&[1; 32]));
     assert_eq!(session.redeem(&nonce, &key, from(OTHER), EPOCH, NOW), Err(Refusal::Unknown));
-    assert_eq!(session.grant(OTHER, nonce, NOW), Err(Refusal::Unknown));
+    assert_eq!(session.grant(OTHER, nonce, (None, None), NOW), Err(Refusal::Unknown));
     assert_eq!(session.seal(&key, OTHER, EPOCH, NOW), Err(Refusal::Unknown));
-    assert!(!session.script(OTHER, SESSION_LIFE, NOW));
+    assert!(!session.script(OTHER, None, SESSION_LIFE, NOW));
     assert_eq!(session, before);
 }
 
@@ -137,17 +137,17 @@ fn t09_five_wrong_nonces_end_the_session() {
 #[test]
 fn t10_the_grant_is_served_three_times_and_not_after_a_claim() {
     let mut session = armed();
-    assert_eq!(session.grant(NODE, [0; 32], NOW), Err(Refusal::Unknown), "before the script");
-    assert!(session.script(NODE, SESSION_LIFE, NOW));
+    assert_eq!(session.grant(NODE, [0; 32], (None, None), NOW), Err(Refusal::Unknown), "before the script");
+    assert!(session.script(NODE, None, SESSION_LIFE, NOW));
     for number in 1..=GRANTS_MAX {
-        assert!(session.script(NODE, SESSION_LIFE, NOW));
+        assert!(session.script(NODE, None, SESSION_LIFE, NOW));
         session.grant(NODE, nonce_hash(&[u8::try_from(number).unwrap(); 32]), NOW).unwrap();
     }
-    assert_eq!(session.grant(NODE, [0; 32], NOW), Err(Refusal::Unknown));
-    assert!(!session.script(NODE, SESSION_LIFE, NOW), "a script without a grant is an ordinary one");
+    assert_eq!(session.grant(NODE, [0; 32], (None, None), NOW), Err(Refusal::Unknown));
+    assert!(!session.script(NODE, None, SESSION_LIFE, NOW), "a script without a grant is an ordinary one");
     // Each of those served is good: which of them the node booted with, it knows alone.
     assert_eq!(redeem(&mut session, 2, 1, Millis(0)), Ok(Redeemed::First));
-    assert_eq!(claimed(&[]).grant(NODE, [0; 32], NOW), Err(Refusal::Unknown));
+    assert_eq!(claimed(&[]).grant(NODE, [0; 32], (None, None), NOW), Err(Refusal::Unknown));
 }
 
 #[test]
@@ -160,8 +160,8 @@ fn t11_a_node_that_is_up_does_not_boot() {
     assert_eq!((held.held, alarms(&held)), (Some(Held::Alive), 1));
     assert!(held.events[0].text.contains("possible-mac-spoof"));
     let later = NOW + Millis::from_secs(11);
-    assert!(held.script(NODE, SESSION_LIFE, later), "it boots all the same");
-    held.grant(NODE, nonce_hash(&[1; 32]), later).unwrap();
+    assert!(held.script(NODE, None, SESSION_LIFE, later), "it boots all the same");
+    held.grant(NODE, nonce_hash(&[1; 32]), (None, None), later).unwrap();
     assert_eq!(redeem(&mut held, 1, 1, Millis::from_secs(12)), Err(Refusal::Held(Held::Alive)));
     assert_eq!(held.state, SessionState::Scripted);
     held.release("alice", later).unwrap();
@@ -304,8 +304,8 @@ proptest! {
             let ended = session.state.is_final();
             let mut answered = None;
             match event {
-                Event::Script(own) => drop(session.script(place(own), SESSION_LIFE, now)),
-                Event::Grant(own, nonce) => drop(session.grant(place(own), nonce_hash(&[nonce; 32]), now)),
+                Event::Script(own) => drop(session.script(place(own), None, SESSION_LIFE, now)),
+                Event::Grant(own, nonce) => drop(session.grant(place(own), nonce_hash(&[nonce; 32]), (None, None), now)),
                 Event::Claim { own, nonce, key } => {
                     let hashes = (nonce_hash(&[nonce; 32]), key_hash(&[key; 32]));
                     let redeemed = session.redeem(&hashes.0, &hashes.1, from(place(own)), EPOCH, now);
