@@ -260,7 +260,7 @@ fn a_window_lets_in_what_is_shown_while_it_is_open_and_a_list_alone_nothing_else
     let mut second = Machine::new(2, EK_P384);
     let boot = second.boot(&site);
     assert!(second.attest(&site, &boot).is_err());
-    site.muster(&["node", "set", "nid002", "--group", "-rack"]);
+    site.muster(&["group", "remove", "rack", "nid002"]);
     let code = second.code();
     let refused = site.refused(&["trust", "tpm", "approve", "nid002", "--code", &code]);
     assert!(refused.contains("from a list alone"), "{refused}");

@@ -108,18 +108,26 @@ impl Dossiers {
         pending.filter(|pending| pending.epoch == self.sessions.epoch())
     }
 
-    /// An administrator let a node's TPM in.
+    /// An administrator let nodes' TPMs in.
     ///
     /// # Errors
-    /// That it waits no more cannot be written down; it is enrolled all the same.
-    pub async fn settle(&self, node: NodeId) -> Result<(), StoreError> {
-        self.alter(node, |dossier| {
-            let waited = dossier.pending.take();
-            dossier.make = waited.map(|pending| pending.make).or_else(|| dossier.make.take());
-            dossier.flag = None;
-        })?
-        .wait()
-        .await
+    /// That they wait no more cannot be written down; they are enrolled all the same.
+    pub async fn settle(&self, nodes: &[NodeId]) -> Result<(), StoreError> {
+        let durable = {
+            let mut table = self.lock();
+            let mut settled = Vec::new();
+            for mut dossier in nodes.iter().filter_map(|node| table.get(node).cloned()) {
+                let waited = dossier.pending.take();
+                dossier.make = waited.map(|pending| pending.make).or(dossier.make);
+                dossier.flag = None;
+                settled.push(dossier);
+            }
+            let put = |dossier: &Dossier| Observation::PutDossier(Box::new(dossier.clone()));
+            let durable = self.store.observe(settled.iter().map(put).collect())?;
+            table.extend(settled.into_iter().map(|dossier| (dossier.node, dossier)));
+            durable
+        };
+        durable.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// An administrator begins anew with a node: whatever its TPM is and measures, the next one is the first.
@@ -337,7 +345,8 @@ impl Enrolments for Dossiers {
         let denied = |status, text: String| Denied { status, text, alarm: false };
         let own = self.snapshot.load().inventory.identities.get(&ask.node.id).cloned();
         let own = own.filter(|identity| !identity.revoked).and_then(|identity| identity.ek);
-        let Some(ek) = own else {
+        // Its challenge may have been made before an administrator changed his mind.
+        let Some(ek) = own.filter(|own| *own == seen.ek) else {
             return Err(denied(403, format!("the TPM of node {} is not enrolled any more", ask.node.name)));
         };
         let findings: Vec<String> = match seen.outcome {

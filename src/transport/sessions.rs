@@ -35,6 +35,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// losses mean as many changes of one session within a moment: a flood, which may wait.
 const TRIES_MAX: usize = 64;
 
+/// Said of a session whose node has a TPM that is known, and that ends without it.
+pub const UNANSWERED: &str = "whoever claimed it has not shown the TPM of this node, which is known";
+
 /// What the configuration says about sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionPolicy {
@@ -275,6 +278,10 @@ impl Sessions {
             let Some(before) = table.sessions.get(&id).cloned() else { continue };
             let mut after = before.clone();
             after.pass_time(now);
+            let known = inventory.identities.get(&before.node).is_some_and(|identity| !identity.revoked);
+            if known && before.awaits_attestation() && !after.awaits_attestation() {
+                after.note(now, true, UNANSWERED.to_owned());
+            }
             self.tell(Some(&before), &after);
             observations.push(table.put(after));
         }

@@ -132,11 +132,10 @@ impl Site {
         self.daemon = serve(self.folder.path());
     }
 
-    /// Alarms of the journal, as text.
+    /// Alarms of the journal, one in each line.
     pub(crate) fn alarms(&self) -> String {
-        let (status, body) =
-            self.ask(Ipv4Addr::LOCALHOST, "GET", "/api/v1/events?kind=trust&follow=0", "", "");
-        if status == 200 { String::from_utf8(body).unwrap() } else { self.muster(&["events", "--no-follow"]) }
+        let events = self.muster(&["--json", "events", "--kind", "trust"]);
+        events.lines().filter(|line| line.contains("\"alarm\"")).collect::<Vec<_>>().join("\n")
     }
 
     /// Status and body of a request from this address.

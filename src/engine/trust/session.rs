@@ -61,6 +61,12 @@ impl BootSession {
         !self.state.is_final() && self.epoch == epoch && now < self.expires
     }
 
+    /// True if it was claimed and nothing was attested in it yet.
+    #[must_use]
+    pub fn awaits_attestation(&self) -> bool {
+        !self.state.is_final() && self.claim.is_some() && self.attestation.is_none()
+    }
+
     /// An operator vouches for this boot.
     ///
     /// # Errors

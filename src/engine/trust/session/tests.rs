@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use crate::base::limits::{
     ANSWER_AGAIN, GRANT_TRIES_MAX, GRANTS_MAX, SEAL_AFTER, SESSION_EVENTS_MAX, SESSION_LIFE,
 };
-use crate::base::{Level, Mac, Millis, Timestamp};
+use crate::base::{Digest, Level, Mac, Millis, Timestamp};
 use crate::engine::trust::session::{ArmOn, Redeemed, Refusal, Start, start};
 use crate::engine::trust::{key_hash, nonce_hash};
-use crate::model::boot_session::{Answered, ArmedBy, BootSession, Channel, Delivery, Held};
+use crate::model::boot_session::{Answered, ArmedBy, BootSession, Channel, Delivery, Given, Held};
 use crate::model::{NodeId, SessionId, SessionState};
 
 const NOW: Timestamp = Timestamp(1_795_402_800_000);
@@ -75,6 +75,31 @@ fn t01_a_claim_from_the_right_address_with_the_right_nonce_counts() {
     let session = claimed(&[]);
     assert_eq!((session.state, session.level), (SessionState::Claimed, Level::Grant));
     assert_eq!((session.deliveries.len(), alarms(&session)), (1, 0));
+}
+
+#[test]
+fn what_a_boot_should_measure_is_that_of_the_archive_whose_grant_was_redeemed() {
+    let digest = |octet| Some(Digest([octet; 32]));
+    let given = |line: &str| Some(Given { command_line: line.to_owned(), ..Given::default() });
+    let mut session = armed();
+    assert!(session.script(NODE, given("kernel quiet"), SESSION_LIFE, NOW));
+    session.grant(NODE, nonce_hash(&[1; 32]), (digest(9), digest(1)), NOW).unwrap();
+    // The loader asks again after a broken transfer, and the file could not be read once.
+    assert!(session.script(NODE, given("kernel quiet"), SESSION_LIFE, NOW));
+    session.grant(NODE, nonce_hash(&[2; 32]), (None, digest(2)), NOW).unwrap();
+    let mut other = session.clone();
+    assert_eq!(redeem(&mut session, 1, 1, Millis(0)), Ok(Redeemed::First));
+    let kept = session.given.unwrap();
+    assert_eq!((kept.kernel_digest, kept.initrd_digests), (digest(9), vec![digest(1)]));
+    // Another script in between: what was measured for the one before counts no more.
+    assert!(other.script(NODE, given("kernel rescue"), SESSION_LIFE, NOW));
+    assert_eq!(other.given.as_ref().unwrap().kernel_digest, None);
+    other.grant(NODE, nonce_hash(&[3; 32]), (digest(8), digest(3)), NOW).unwrap();
+    let mut former = other.clone();
+    assert_eq!(redeem(&mut other, 3, 1, Millis(0)), Ok(Redeemed::First));
+    assert_eq!(other.given.unwrap().initrd_digests, [digest(3)]);
+    assert_eq!(redeem(&mut former, 1, 1, Millis(0)), Ok(Redeemed::First));
+    assert_eq!(former.given.unwrap().initrd_digests, [None]);
 }
 
 #[test]
