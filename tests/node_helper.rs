@@ -20,10 +20,10 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use getrandom::SysRng;
 use hpke::rand_core::UnwrapErr;
 use muster::base::{Level, Mac, Timestamp, base32};
-use muster::engine::attest::attestor::{Boot, Enrolments, Shown, Standing, TpmAttestor};
-use muster::engine::attest::quote::{Quoted, Starts, check_boot};
-use muster::engine::attest::{EkFingerprint, Expected, Mode, Outcome, QuoteError};
-use muster::engine::trust::attestor::{Ask, Attestor as _, Pending};
+use muster::engine::attest::attestor::{Boot, Enrolments, Seen, Shown, Standing, TpmAttestor};
+use muster::engine::attest::quote::{Starts, check_boot};
+use muster::engine::attest::{EkFingerprint, Expected, Mode, QuoteError};
+use muster::engine::trust::attestor::{Ask, Attestor as _, Denied, Pending};
 use muster::engine::trust::contents::{Choice, Contents, Item, Withheld};
 use muster::engine::trust::keyset::{Key, Keyset, Use, fingerprint};
 use muster::engine::trust::sealed::{Header, Psk, seal};
@@ -70,7 +70,11 @@ impl Enrolments for Book {
         Boot { mode: Mode::Off, expected: Expected::default(), starts: Starts::default() }
     }
 
-    fn attested(&self, _: &Ask<'_>, _: Quoted, _: &Outcome) {}
+    fn mismatch(&self, _: NodeId, _: &Shown) {}
+
+    fn attested(&self, _: &Ask<'_>, _: Seen<'_>) -> Result<(), Denied> {
+        Ok(())
+    }
 }
 
 /// How a head goes wrong.

@@ -6,6 +6,7 @@ pub mod auth;
 pub mod boot;
 pub mod cloud_init;
 pub mod context;
+pub mod enrol;
 pub mod images;
 pub mod node;
 pub mod openapi;

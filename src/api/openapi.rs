@@ -256,6 +256,14 @@ fn schemas() -> Value {
         add::<v1::trust::SessionBody>,
         add::<v1::trust::NodeTrustBody>,
         add::<v1::trust::EpochBody>,
+        add::<types::tpm::TpmBody>,
+        add::<types::tpm::ApproveBody>,
+        add::<types::tpm::PreloadBody>,
+        add::<types::tpm::EnrolAnewBody>,
+        add::<types::tpm::HeldBody>,
+        add::<types::tpm::RevokedBody>,
+        add::<types::tpm::OpenWindowBody>,
+        add::<types::tpm::WindowBody>,
         add::<Problem>,
     ] {
         add(&mut generator);

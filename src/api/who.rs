@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::model::audit::{Entry, Outcome, Via};
-use crate::model::{Change, Snapshot};
+use crate::model::{Change, NodeId, Snapshot};
 use crate::transport::clock::now;
 
 /// Things that one line of the log names; of more it tells the number.
@@ -96,9 +96,7 @@ pub fn named(changes: &[Change], snapshot: &Snapshot) -> String {
 fn name(change: &Change, snapshot: &Snapshot) -> String {
     match change {
         Change::PutNode(node) => format!("node {}", node.name),
-        Change::RemoveNode(id) => {
-            snapshot.node(*id).map_or_else(|| format!("node {}", id.0), |node| format!("node {}", node.name))
-        }
+        Change::RemoveNode(id) => format!("node {}", node_name(*id, snapshot)),
         Change::PutBmc(bmc) => format!("bmc {}", bmc.name),
         Change::RemoveBmc(name) => format!("bmc {name}"),
         Change::PutGroup(group) => format!("group {}", group.name),
@@ -115,5 +113,11 @@ fn name(change: &Change, snapshot: &Snapshot) -> String {
         Change::RemoveTag(key) => format!("tag {key}"),
         Change::PutSecret(secret) => format!("secret {}", secret.key.name),
         Change::RemoveSecret(key) => format!("secret {}", key.name),
+        Change::PutIdentity(identity) => format!("TPM of {}", node_name(identity.node, snapshot)),
+        Change::RemoveIdentity(id) => format!("TPM of {}", node_name(*id, snapshot)),
     }
+}
+
+fn node_name(id: NodeId, snapshot: &Snapshot) -> String {
+    snapshot.node(id).map_or_else(|| id.0.to_string(), |node| node.name.to_string())
 }

@@ -89,6 +89,13 @@ fn compare(old: &Snapshot, new: &Snapshot, now: Timestamp) -> Vec<Entry> {
         }),
     );
     tell(
+        "TPM",
+        differences(&before.identities, &after.identities, |id, _| {
+            let node = new.node(*id).or_else(|| old.node(*id));
+            node.map_or_else(|| format!("of node {}", id.0), |node| format!("of {}", node.name))
+        }),
+    );
+    tell(
         "assignment",
         differences(&before.assignments, &after.assignments, |_, assignment| match assignment.selector {
             crate::model::Selector::Node(id) => {

@@ -30,6 +30,7 @@ mod status;
 mod swarm;
 mod table;
 mod token;
+mod tpm;
 mod trust;
 mod user;
 mod watch;

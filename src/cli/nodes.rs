@@ -12,7 +12,7 @@ use crate::cli::client::{Client, escape};
 use crate::cli::nodes::fields::Fields;
 use crate::cli::watch::Watch;
 use crate::cli::write::{DryRun, Writer};
-use crate::cli::{Global, edit, table, trust};
+use crate::cli::{Global, edit, table, tpm, trust};
 
 /// List, show, declare, change and remove nodes
 #[derive(Debug, Subcommand)]
@@ -69,6 +69,20 @@ Example:
   muster node arm nid007")]
     Arm {
         name: String,
+    },
+    /// Take its trust from a node that is lost: it gets nothing any more, and what it had is listed
+    #[command(after_help = "\
+Its boot session ends, its TPM counts no more, and no other node gets in with that TPM. Every value of a secret that it
+ever had is listed; those that it shares with others should be rotated. To undo it: muster trust tpm anew.
+
+Examples:
+  muster node revoke nid007
+  muster node revoke nid007 --rotate")]
+    Revoke {
+        name: String,
+        /// Have the head make new values at once, where it can
+        #[arg(long)]
+        rotate: bool,
     },
     /// Remove nodes
     #[command(after_help = "\
@@ -144,6 +158,7 @@ impl Node {
             }
             Node::Edit { name, dry } => edit::edit(&writer(dry), &path(&name)),
             Node::Arm { name } => trust::arm(&name, client, global),
+            Node::Revoke { name, rotate } => tpm::revoke(&name, rotate, client, global),
             Node::Rm { set, dry } => {
                 writer(dry).report_bare(Method::DELETE, &format!("/nodes?set={}", escape(&set)))
             }

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use crate::api::v1::trust::{EpochBody, NodeTrustBody, SessionBody};
 use crate::cli::client::{Client, escape};
+use crate::cli::tpm::Tpm;
 use crate::cli::watch::Watch;
-use crate::cli::{Global, table};
+use crate::cli::{Global, table, tpm};
 
 /// See how far nodes are trusted in their boots, and end that
 #[derive(Debug, Subcommand)]
@@ -28,8 +29,17 @@ Examples:
         #[command(flatten)]
         watch: Watch,
     },
+    #[command(subcommand)]
+    Tpm(Tpm),
+    /// List the values of secrets that a node ever had
+    #[command(after_help = "Example:\n  muster trust held nid007")]
+    Held { node: String },
     /// End the boot session of a node: it gets nothing more in this boot
-    #[command(after_help = "Example:\n  muster trust revoke nid007")]
+    #[command(after_help = "\
+To take its trust from a node for good, as when it is lost: muster node revoke.
+
+Example:
+  muster trust revoke nid007")]
     Revoke { node: String },
     /// Make everything void that nodes were given to redeem, after a whole data directory was restored
     #[command(after_help = "\
@@ -51,6 +61,8 @@ impl Trust {
                 let trust: NodeTrustBody = client.get(&format!("/trust/nodes/{}", escape(&node)))?;
                 if global.json { table::json_text(&trust) } else { Ok(shown(&trust)) }
             }),
+            Trust::Tpm(command) => command.run(client, global),
+            Trust::Held { node } => tpm::held(&node, client, global),
             Trust::Revoke { node } => {
                 let path = format!("/trust/nodes/{}/revoke", escape(&node));
                 let session: SessionBody = client.json(Method::POST, &path, &json!({}))?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::base::{BmcName, GroupName, ProfileName};
 use crate::model::profile::AssignmentKey;
 use crate::model::{
-    Assignment, Bmc, Document, DocumentKey, Group, Image, ImageKey, Node, NodeId, Profile, Secret, SecretKey,
-    Tag, TagKey,
+    Assignment, Bmc, Document, DocumentKey, Group, Identity, Image, ImageKey, Node, NodeId, Profile, Secret,
+    SecretKey, Tag, TagKey,
 };
 
 /// The version of declared state. Rises by one with each committed change set.
@@ -41,6 +41,8 @@ pub enum Change {
     RemoveTag(TagKey),
     PutSecret(Arc<Secret>),
     RemoveSecret(SecretKey),
+    PutIdentity(Arc<Identity>),
+    RemoveIdentity(NodeId),
 }
 
 /// Changes that take effect together, planned against one revision.

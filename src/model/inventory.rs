@@ -10,8 +10,8 @@ use crate::model::document::NODE_INSTANCE_SHELF;
 use crate::model::profile::{AssignmentKey, Boot};
 use crate::model::secret::Scope;
 use crate::model::{
-    Assignment, Bmc, BootTarget, Change, Document, DocumentKey, Group, Image, ImageKey, ImageRef, Node,
-    NodeId, Profile, Secret, SecretKey, Selector, Tag, TagKey,
+    Assignment, Bmc, BootTarget, Change, Document, DocumentKey, EkFingerprint, Group, Identity, Image,
+    ImageKey, ImageRef, Node, NodeId, Profile, Secret, SecretKey, Selector, Tag, TagKey,
 };
 
 /// Declared state. Cloning is cheap (copies share what they have in common), so that a change can be
@@ -28,6 +28,10 @@ pub struct Inventory {
     pub images: SharedMap<ImageKey, Arc<Image>>,
     pub tags: SharedMap<TagKey, Arc<Tag>>,
     pub secrets: SharedMap<SecretKey, Arc<Secret>>,
+    /// Nodes' TPMs.
+    pub identities: SharedMap<NodeId, Arc<Identity>>,
+    /// Whose each endorsement key is; follows from `identities`.
+    eks: SharedMap<EkFingerprint, NodeId>,
     /// The number that the next node gets. Never falls.
     pub next_node: u64,
 }
@@ -69,6 +73,7 @@ impl Inventory {
                 }
                 self.documents.remove(&DocumentKey::new(NODE_INSTANCE_SHELF, &id.0.to_string()));
                 self.remove_secrets(&Scope::Node(*id));
+                self.remove_identity(*id);
             }
             Change::PutBmc(bmc) => {
                 self.bmcs.insert(bmc.name.clone(), Arc::clone(bmc));
@@ -116,7 +121,31 @@ impl Inventory {
             Change::RemoveSecret(key) => {
                 self.secrets.remove(key);
             }
+            Change::PutIdentity(identity) => self.put_identity(Arc::clone(identity)),
+            Change::RemoveIdentity(id) => self.remove_identity(*id),
         }
+    }
+
+    /// Takes an identity in. Of two nodes with one key the later has it, which `validate` refuses.
+    pub(crate) fn put_identity(&mut self, identity: Arc<Identity>) {
+        self.remove_identity(identity.node);
+        if let Some(ek) = identity.ek {
+            self.eks.insert(ek, identity.node);
+        }
+        self.identities.insert(identity.node, identity);
+    }
+
+    fn remove_identity(&mut self, id: NodeId) {
+        let ek = self.identities.remove(&id).and_then(|identity| identity.ek);
+        if let Some(ek) = ek.filter(|ek| self.holder(ek) == Some(id)) {
+            self.eks.remove(&ek);
+        }
+    }
+
+    /// The node to which an endorsement key belongs, also if it is revoked.
+    #[must_use]
+    pub fn holder(&self, ek: &EkFingerprint) -> Option<NodeId> {
+        self.eks.get(ek).copied()
     }
 
     fn remove_group(&mut self, name: &GroupName) {

@@ -1,5 +1,6 @@
 //! Checks that declared state makes sense as a whole. All problems at once, each with its subject and field.
 
+mod identities;
 mod images;
 mod secrets;
 
@@ -34,6 +35,7 @@ pub enum Subject {
     Profile(String),
     Tag(String),
     Secret(String),
+    Tpm(String),
 }
 
 impl fmt::Display for Subject {
@@ -45,6 +47,7 @@ impl fmt::Display for Subject {
             Subject::Profile(name) => write!(f, "profile {name}"),
             Subject::Tag(key) => write!(f, "tag {key}"),
             Subject::Secret(key) => write!(f, "secret {key}"),
+            Subject::Tpm(node) => write!(f, "TPM of {node}"),
         }
     }
 }
@@ -69,6 +72,7 @@ pub fn validate(inventory: &Inventory, site: &Site) -> Vec<Problem> {
         check.assignment(&assignment.selector, &assignment.boot, inventory);
     }
     check.problems.extend(images::images(inventory));
+    check.problems.extend(inventory.identities.values().flat_map(|one| identities::identity(inventory, one)));
     check.problems.extend(inventory.secrets.values().flat_map(|one| secrets::secret(inventory, one)));
     check.problems
 }
@@ -135,6 +139,7 @@ pub fn caused(before: &Snapshot, next: &Inventory) -> Vec<Problem> {
     let mut problems = after.problems;
     problems.extend(images::caused(now, next));
     problems.extend(secrets::caused(now, next));
+    problems.extend(identities::caused(now, next));
     problems.retain(|problem| !known.contains(problem) && told.insert(problem.clone()));
     problems
 }

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use crate::base::Mac;
 use crate::model::audit::{Checkpoint, Entry, Line, Page, Query, Tip};
-use crate::model::{BootSession, ChangeSet, Inventory, Lease, Revision, SessionId, Sighting};
+use crate::model::{
+    BootSession, ChangeSet, Dossier, Inventory, Lease, NodeId, Revision, SessionId, Sighting,
+};
 
 pub use writer::{Store, WriterCounters};
 
@@ -26,6 +28,8 @@ pub enum Observation {
     RemoveSighting(Mac),
     PutSession(Box<BootSession>),
     RemoveSession(SessionId),
+    PutDossier(Box<Dossier>),
+    RemoveDossier(NodeId),
     /// Something for the audit log. The writer makes it a line; no backend sees it.
     Note(Box<Entry>),
     PutLine(Box<Line>),
@@ -51,6 +55,7 @@ pub struct Loaded {
     pub sessions: Vec<BootSession>,
     /// The highest sequence of any session ever stored, also of those that are gone.
     pub session_sequence: u64,
+    pub dossiers: Vec<Dossier>,
     /// Where the audit log ends.
     pub tip: Tip,
     /// Its checkpoints, in the order of their lines.
@@ -147,6 +152,11 @@ impl Loaded {
                     self.sessions.push(BootSession::clone(session));
                 }
                 Observation::RemoveSession(id) => self.sessions.retain(|known| known.id != *id),
+                Observation::PutDossier(dossier) => {
+                    self.dossiers.retain(|known| known.node != dossier.node);
+                    self.dossiers.push(Dossier::clone(dossier));
+                }
+                Observation::RemoveDossier(node) => self.dossiers.retain(|known| known.node != *node),
                 Observation::PutLine(line) => self.tip = line.tip(),
                 Observation::PutCheckpoint(checkpoint) => self.checkpoints.push(**checkpoint),
                 Observation::DropLines(through) => self.checkpoints.retain(|known| known.seq >= *through),

@@ -4,6 +4,7 @@
 
 mod audit;
 mod declared;
+mod identity;
 mod images;
 mod observed;
 mod secrets;
@@ -14,7 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::model::audit::{Checkpoint, Line};
 use crate::model::{
-    Assignment, Bmc, BootSession, Document, Group, Image, Lease, Node, Profile, Secret, Sighting, Tag,
+    Assignment, Bmc, BootSession, Document, Dossier, Group, Identity, Image, Lease, Node, Profile, Secret,
+    Sighting, Tag,
 };
 use crate::store::StoreError;
 
@@ -85,6 +87,8 @@ records! {
     Image => images::ImageForm, "image";
     Tag => images::TagForm, "tag";
     Secret => secrets::SecretForm, "secret";
+    Identity => identity::IdentityForm, "identity";
+    Dossier => identity::DossierForm, "dossier";
     Lease => observed::LeaseForm, "lease";
     Sighting => observed::SightingForm, "sighting";
     BootSession => sessions::SessionForm, "boot session";

@@ -34,9 +34,11 @@ const DOCUMENTS: Named = TableDefinition::new("documents");
 const IMAGES: Named = TableDefinition::new("images");
 const TAGS: Named = TableDefinition::new("tags");
 const SECRETS: Named = TableDefinition::new("secrets");
+const IDENTITIES: Named = TableDefinition::new("identities");
 const LEASES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("leases");
 const SIGHTINGS: Named = TableDefinition::new("sightings");
 const SESSIONS: Named = TableDefinition::new("boot_sessions");
+const DOSSIERS: Named = TableDefinition::new("dossiers");
 
 /// Beside the revision: the highest sequence of any session.
 const SEQUENCE: &str = "session_sequence";
@@ -132,6 +134,10 @@ impl RedbBackend {
             named(SIGHTINGS)?.iter().map(|row| Record::parse(row)).collect::<Result<_, _>>()?;
         loaded.sessions = named(SESSIONS)?.iter().map(|row| Record::parse(row)).collect::<Result<_, _>>()?;
         loaded.session_sequence = number(SEQUENCE)?.unwrap_or(0);
+        for row in named(IDENTITIES)? {
+            loaded.inventory.put_identity(Arc::new(Record::parse(&row)?));
+        }
+        loaded.dossiers = named(DOSSIERS)?.iter().map(|row| Record::parse(row)).collect::<Result<_, _>>()?;
         (loaded.tip, loaded.checkpoints) = audit::load(&transaction, &self.path)?;
         Ok(loaded)
     }
@@ -160,6 +166,8 @@ impl RedbBackend {
             write_named(&transaction, IMAGES, &self.inventory.images, &next.images, ToString::to_string)?;
             write_named(&transaction, TAGS, &self.inventory.tags, &next.tags, ToString::to_string)?;
             write_named(&transaction, SECRETS, &self.inventory.secrets, &next.secrets, SecretKey::row)?;
+            let (old, new) = (&self.inventory.identities, &next.identities);
+            write_named(&transaction, IDENTITIES, old, new, |node| node.0.to_string())?;
             let mut meta = transaction.open_table(META)?;
             meta.insert("revision", revision.0)?;
             meta.insert("next_node", next.next_node)?;
@@ -231,8 +239,8 @@ fn open(path: &Path) -> Result<Database, StoreError> {
 }
 
 fn make_tables(transaction: &WriteTransaction) -> Result<(), ::redb::Error> {
-    for table in [BMCS, GROUPS, PROFILES, ASSIGNMENTS, DOCUMENTS, IMAGES, TAGS, SECRETS, SIGHTINGS, SESSIONS]
-    {
+    let declared = [BMCS, GROUPS, PROFILES, ASSIGNMENTS, DOCUMENTS, IMAGES, TAGS, SECRETS, IDENTITIES];
+    for table in declared.into_iter().chain([SIGHTINGS, SESSIONS, DOSSIERS]) {
         transaction.open_table(table)?;
     }
     transaction.open_table(NODES)?;
@@ -319,6 +327,7 @@ fn write_observations(
     let mut leases = transaction.open_table(LEASES)?;
     let mut sightings = transaction.open_table(SIGHTINGS)?;
     let mut sessions = transaction.open_table(SESSIONS)?;
+    let mut dossiers = transaction.open_table(DOSSIERS)?;
     let mut meta = transaction.open_table(META)?;
     for observation in observations {
         match observation {
@@ -341,6 +350,12 @@ fn write_observations(
             }
             Observation::RemoveSession(id) => {
                 sessions.remove(id.to_string().as_str())?;
+            }
+            Observation::PutDossier(dossier) => {
+                dossiers.insert(dossier.node.0.to_string().as_str(), dossier.emit().as_slice())?;
+            }
+            Observation::RemoveDossier(node) => {
+                dossiers.remove(node.0.to_string().as_str())?;
             }
             Observation::Note(_)
             | Observation::PutLine(_)

@@ -17,6 +17,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
 use crate::api::context::Context;
+use crate::api::enrol::let_in_by_window;
+use crate::api::node::claim::noted;
 use crate::api::node::pack::{Packed, Parcel};
 use crate::api::node::{NodeTrust, answer, bearer, node_of, octets, read, socket};
 use crate::api::problem::Problem;
@@ -145,7 +147,15 @@ pub(crate) async fn start(
     let node = node_of(&context.snapshot.load(), session.node)?;
     let asked = Asked { node, session, key, id: name.clone(), message, now };
     let _turn = trust.challenges.turn().await?;
-    let made = tokio::task::spawn_blocking(move || attestor.start(&asked.ask(), &asked.message, &dice)).await;
+    let asked = Arc::new(asked);
+    let begin = || {
+        let (attestor, asked, dice) = (Arc::clone(&attestor), Arc::clone(&asked), dice.clone());
+        tokio::task::spawn_blocking(move || attestor.start(&asked.ask(), &asked.message, &dice))
+    };
+    let mut made = begin().await;
+    if matches!(made, Ok(Err(_))) && let_in_by_window(&context, &asked.session).await? {
+        made = begin().await;
+    }
     let challenge = match made {
         Ok(Ok(challenge)) => challenge,
         Ok(Err(refused)) => return Err(denied(trust, id, refused).await),
@@ -208,6 +218,7 @@ async fn again(
 ) -> Result<Response, Problem> {
     let now = now();
     trust.sessions.change(session, |session| session.attested_before(request, now).map(drop)).await?;
+    noted(trust, session).await?;
     Ok(answer(reply, "application/json"))
 }
 
@@ -240,6 +251,8 @@ impl Proven<'_> {
                 reply
             }))
         });
-        Ok(answer(reply.await??, "application/json"))
+        let reply = reply.await??;
+        noted(trust, session).await?;
+        Ok(answer(reply, "application/json"))
     }
 }

@@ -10,14 +10,16 @@ use serde_json::Value;
 
 use crate::api::context::Context;
 use crate::api::node::pack::{Packed, Parcel};
-use crate::api::node::{answer, bearer, node_of, octets, read, session_id, socket};
+use crate::api::node::{NodeTrust, answer, bearer, node_of, octets, read, session_id, socket};
 use crate::api::problem::Problem;
 use crate::api::secrets::ensure_host_keys;
 use crate::base::Level;
 use crate::engine::trust::session::Redeemed;
 use crate::engine::trust::{key_hash, nonce_hash};
+use crate::model::SessionId;
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
+use crate::transport::sessions::UNANSWERED;
 
 /// A claim as a node sends it.
 #[derive(Deserialize)]
@@ -80,7 +82,17 @@ pub(crate) async fn claim(
             }
         }
     });
-    Ok(answer(reply.await??, "application/json"))
+    let reply = reply.await??;
+    noted(trust, id).await?;
+    Ok(answer(reply, "application/json"))
+}
+
+/// Notes beyond the session what was given out in it. Before the answer leaves, and with each repetition of it.
+pub(crate) async fn noted(trust: &NodeTrust, session: SessionId) -> Result<(), Problem> {
+    match trust.sessions.get(session) {
+        Some(session) => Ok(trust.dossiers.hold(session.node, &session.deliveries).await?),
+        None => Ok(()),
+    }
 }
 
 /// The node has all it wants: nothing more is given out in this boot.
@@ -99,7 +111,17 @@ pub(crate) async fn sealed(
         return Err(Problem::field("session", "is not the token's"));
     }
     let epoch = trust.sessions.epoch();
-    trust.sessions.change(id, |session| session.seal(&claims.key, *from.ip(), epoch, now())).await?;
+    let snapshot = context.snapshot.load();
+    let known = snapshot.inventory.identities.get(&session.node).is_some_and(|identity| !identity.revoked);
+    let seal = |session: &mut crate::model::BootSession| {
+        let unanswered = known && session.awaits_attestation();
+        session.seal(&claims.key, *from.ip(), epoch, now())?;
+        if unanswered && trust.attestor.is_some() {
+            session.note(now(), true, UNANSWERED.to_owned());
+        }
+        Ok(())
+    };
+    trust.sessions.change(id, seal).await?;
     trust.challenges.forget(id);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,6 +10,7 @@
 mod attest;
 mod claim;
 mod grant;
+pub(crate) mod measure;
 mod pack;
 pub mod secure;
 pub mod supply;
@@ -31,15 +32,20 @@ use serde::de::DeserializeOwned;
 
 use crate::api::context::Context;
 use crate::api::problem::{Problem, in_our_form};
+use crate::base::Level;
 use crate::base::limits::{NODE_MESSAGE_BYTES_MAX, NODE_PROOF_BYTES_MAX, SESSION_LIFE};
+use crate::engine::attest::enrol::TpmRules;
 use crate::engine::boot::url;
+use crate::engine::trust::contents::{Choice, Item, Withheld};
 use crate::engine::trust::token::{NodeClaims, Purpose};
 use crate::engine::trust::{ArmOn, Attestor, NoSecrets, Refusal, Secrets};
 use crate::model::{BootSession, Node, NodeId, SessionId, Snapshot, SnapshotCell};
 use crate::store::Store;
 use crate::transport::clock::now;
+use crate::transport::dossiers::Dossiers;
 use crate::transport::http::Peer;
 use crate::transport::journal::Journal;
+use crate::transport::measures::Measures;
 use crate::transport::sessions::{ChangeError, SessionPolicy, Sessions, Witness};
 use crate::transport::vault::{Chest, NodeKeys, SiteKey, VaultError};
 
@@ -62,6 +68,8 @@ pub struct NodePolicy {
 /// What these routes reach, and the boot script too.
 pub struct NodeTrust {
     pub sessions: Arc<Sessions>,
+    /// What is remembered of nodes beyond their sessions.
+    pub dossiers: Arc<Dossiers>,
     pub keys: Arc<NodeKeys>,
     pub secrets: Arc<dyn Secrets>,
     /// None: this head cannot attest, and says so.
@@ -73,9 +81,22 @@ pub struct NodeTrust {
 impl NodeTrust {
     /// For a site without secrets and without TPMs.
     #[must_use]
-    pub fn new(sessions: Arc<Sessions>, keys: Arc<NodeKeys>, policy: NodePolicy) -> NodeTrust {
+    pub fn new(
+        sessions: Arc<Sessions>,
+        dossiers: Arc<Dossiers>,
+        keys: Arc<NodeKeys>,
+        policy: NodePolicy,
+    ) -> NodeTrust {
         let challenges = Challenges::default();
-        NodeTrust { sessions, keys, secrets: Arc::new(NoSecrets), attestor: None, policy, challenges }
+        NodeTrust {
+            sessions,
+            dossiers,
+            keys,
+            secrets: Arc::new(NoSecrets),
+            attestor: None,
+            policy,
+            challenges,
+        }
     }
 
     /// The same for tests and trials: keys in this folder, and nothing that outlives the process.
@@ -93,16 +114,61 @@ impl NodeTrust {
         let keys = NodeKeys::open(&chest, folder, Arc::new(site))?;
         let policy = SessionPolicy { arm_on: ArmOn::Auto, life: SESSION_LIFE };
         let (store, journal, snapshot) = (store.clone(), journal.clone(), Arc::clone(snapshot));
-        let sessions = Sessions::new((Vec::new(), 0), store, journal, snapshot, Witness::none(), policy);
+        let (parts, witness) = ((store.clone(), journal.clone(), Arc::clone(&snapshot)), Witness::none());
+        let sessions = Arc::new(Sessions::new((Vec::new(), 0), store, journal, snapshot, witness, policy));
+        let ((store, journal, snapshot), rules) = (parts, TpmRules::default());
+        let own = Arc::clone(&sessions);
+        let dossiers =
+            Dossiers::new(Vec::new(), store, journal, snapshot, own, rules, Measures::new(None, None));
         let issuer = "https://trial.example:8443".to_owned();
         let policy = NodePolicy { always: false, privileged_port: false, issuer };
-        Ok(NodeTrust::new(Arc::new(sessions), Arc::new(keys), policy))
+        Ok(NodeTrust::new(sessions, Arc::new(dossiers), Arc::new(keys), policy))
     }
 
     /// Whether this node boots with a session.
     #[must_use]
     pub fn wants(&self, snapshot: &Snapshot, node: &Node) -> bool {
         self.policy.always || self.secrets.wants(snapshot, node)
+    }
+
+    /// Why this node gets nothing at this level, whatever its secrets ask for.
+    fn bar(&self, snapshot: &Snapshot, node: &Node, level: Level) -> Option<Bar> {
+        let identity = snapshot.inventory.identities.get(&node.id)?;
+        if identity.revoked {
+            return Some(Bar::Revoked);
+        }
+        let waits = level < Level::Tpm && self.attestor.is_some() && self.dossiers.policy(node).tpm_first;
+        waits.then_some(Bar::Tpm)
+    }
+}
+
+/// Why a node gets nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Bar {
+    /// An administrator took its trust from it.
+    Revoked,
+    /// Its TPM is known, and whoever claims in its name has not shown it. A machine that took its address never
+    /// will.
+    Tpm,
+}
+
+impl Bar {
+    /// All that a node would get, withheld.
+    fn nothing(self, choice: Choice) -> Choice {
+        let reason = match self {
+            Bar::Revoked => "this node is revoked",
+            Bar::Tpm => "the TPM of this node is known, and must answer first",
+        };
+        let mut withheld = choice.withheld;
+        for Item { id, .. } in choice.items {
+            if !withheld.iter().any(|one| one.id == id) {
+                withheld.push(Withheld { id, needs: Level::Address, reason: String::new() });
+            }
+        }
+        for one in &mut withheld {
+            (one.needs, one.reason) = (one.needs.max(Level::Tpm), reason.to_owned());
+        }
+        Choice { items: Vec::new(), withheld, after: Vec::new() }
     }
 }
 

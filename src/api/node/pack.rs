@@ -49,12 +49,21 @@ impl Parcel<'_> {
         node: &Node,
         session: &BootSession,
     ) -> Result<Packed, Problem> {
-        let mut choice = trust.secrets.choose(snapshot, node, self.level);
-        let mut chosen: Vec<(String, u64)> =
-            choice.items.iter().map(|item| (item.id.clone(), item.version)).collect();
+        let bar = trust.bar(snapshot, node, self.level);
+        let mut choice = match bar {
+            None => trust.secrets.choose(snapshot, node, self.level),
+            Some(bar) => bar.nothing(trust.secrets.choose(snapshot, node, Level::Address)),
+        };
+        let mut chosen: Vec<(String, u64)> = match trust.secrets.values(snapshot, node, self.level) {
+            _ if bar.is_some() => Vec::new(),
+            Some(values) => values,
+            None => choice.items.iter().map(|item| (item.id.clone(), item.version)).collect(),
+        };
         chosen.dedup(); // host keys are one secret in several files
         let withheld: Vec<String> = choice.withheld.iter().map(|one| one.id.clone()).collect();
-        if self.level == Level::Grant {
+        // Once in each boot, with the first bundle that has anything in it.
+        let first = self.level == Level::Grant || trust.bar(snapshot, node, Level::Grant).is_some();
+        if bar.is_none() && first {
             choice.items.push(self.cloud_init(trust, node, session)?);
         }
         let token = self.token(Purpose::Node, trust, node, session)?;

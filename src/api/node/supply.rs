@@ -53,6 +53,12 @@ impl Secrets for FromVault {
         choice.after.dedup();
         choice
     }
+
+    fn values(&self, snapshot: &Snapshot, node: &Node, level: Level) -> Option<Vec<(String, u64)>> {
+        let (given, _) = secrets_of(&snapshot.inventory, node, level);
+        let value = |secret: &Secret| Some((secret.key.row(), secret.current()?.number));
+        Some(given.into_iter().filter_map(value).collect())
+    }
 }
 
 fn not_given(secret: &Secret, why: choose::Withheld) -> Withheld {

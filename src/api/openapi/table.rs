@@ -42,6 +42,8 @@ const OF_AUDIT: &[(&str, &str)] = &[
     ("since", "Only from this time on (RFC 3339)"),
     ("until", "Only before this time (RFC 3339)"),
 ];
+const OF_TPMS: &[(&str, &str)] =
+    &[SET, ("state", "Only those that are none, pending, enrolled or revoked"), AFTER, LIMIT];
 const ON_NETWORK: &[(&str, &str)] = &[NETWORK, AFTER, LIMIT];
 const OF_NODES: &[(&str, &str)] = &[
     SET,
@@ -341,6 +343,73 @@ pub const OPERATIONS: &[Operation] = &[
         None,
         Some("Epoch"),
     ),
+    op("get", "/trust/tpms", "List nodes' TPMs, and those that wait", OF_TPMS, None, Some("[Tpm]")),
+    op(
+        "post",
+        "/trust/tpms/approve",
+        "Let TPMs in that wait, each by the code that was compared; all of them or none",
+        &[DRY_RUN],
+        Some("Approve"),
+        Some("Report"),
+    ),
+    op(
+        "post",
+        "/trust/tpms/preload",
+        "Let TPMs in by a list, before their nodes boot; all of them or none",
+        &[DRY_RUN],
+        Some("Preload"),
+        Some("Report"),
+    ),
+    op("get", "/trust/tpms/{name}", "Show a node's TPM", &[], None, Some("Tpm")),
+    op(
+        "post",
+        "/trust/tpms/{name}/anew",
+        "Forget a node's TPM and its revocation, and take another one",
+        &[],
+        Some("EnrolAnew"),
+        Some("Tpm"),
+    ),
+    op(
+        "post",
+        "/trust/tpms/{name}/unpin",
+        "Note anew, at its next attestation, what a node's firmware measures",
+        &[],
+        None,
+        Some("Tpm"),
+    ),
+    op(
+        "post",
+        "/trust/tpms/{name}/revoke",
+        "Take a node's trust from it, and tell which values of secrets it had",
+        &[],
+        None,
+        Some("Revoked"),
+    ),
+    op(
+        "get",
+        "/trust/nodes/{name}/held",
+        "List the values of secrets that a node ever had",
+        &[],
+        None,
+        Some("[Held]"),
+    ),
+    op(
+        "get",
+        "/trust/windows",
+        "List groups whose TPMs are let in without codes",
+        &[],
+        None,
+        Some("[Window]"),
+    ),
+    op(
+        "put",
+        "/trust/windows/{group}",
+        "Let in, for a while, what members of a group show",
+        &[],
+        Some("OpenWindow"),
+        Some("Window"),
+    ),
+    op("delete", "/trust/windows/{group}", "Let them in no more", &[], None, None),
     op("get", "/openapi.json", "This document", &[], None, Some("any")),
 ];
 

@@ -24,6 +24,7 @@ pub(crate) mod query;
 pub mod secrets;
 pub mod status;
 mod terms;
+pub mod tpms;
 pub mod traffic;
 pub mod trust;
 pub mod types;
@@ -109,6 +110,7 @@ pub fn router(context: Context) -> Router {
         .route("/inventory/export", get(inventory::export))
         .merge(secrets::router())
         .merge(trust::router())
+        .merge(tpms::router())
         .merge(cloud_init::router())
         .route("/openapi.json", get(|| async { axum::Json(openapi::document()) }))
         .fallback(unknown)

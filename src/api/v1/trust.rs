@@ -18,8 +18,12 @@ use crate::api::v1::nodes;
 use crate::api::v1::page::page;
 use crate::base::Level;
 use crate::model::boot_session::{BootSession, Channel, Delivery, SessionEvent};
-use crate::model::{Node, Snapshot};
+use crate::model::secret::Scope;
+use crate::model::{Node, SecretKey, Snapshot};
 use crate::transport::clock::now;
+
+/// Whoever asks; none over the Unix socket.
+pub(crate) type Asker = Option<Extension<Caller>>;
 
 /// The routes of boot sessions, below `PREFIX`.
 pub fn router() -> Router<Context> {
@@ -97,10 +101,18 @@ pub struct EpochBody {
 }
 
 impl SessionBody {
-    fn new(snapshot: &Snapshot, session: &BootSession) -> SessionBody {
+    pub(crate) fn new(snapshot: &Snapshot, session: &BootSession) -> SessionBody {
         let node = snapshot.node(session.node).map_or_else(String::new, |node| node.name.to_string());
+        let shown = |row: &str| {
+            let own = SecretKey::first(Scope::Node(session.node));
+            let own = snapshot.inventory.secrets.range_from(std::ops::Bound::Included(&own));
+            let mut own = own.take_while(|(key, _)| key.scope == Scope::Node(session.node));
+            // Rows of other scopes are as people write them.
+            own.find(|(key, _)| key.row() == row)
+                .map_or_else(|| row.to_owned(), |(key, _)| key.shown(&snapshot.inventory))
+        };
         let delivery = |delivery: &Delivery| DeliveryBody {
-            secret: delivery.secret.clone(),
+            secret: shown(&delivery.secret),
             version: delivery.version,
             at: delivery.at.rfc3339(),
             to: delivery.to.to_string(),
@@ -177,18 +189,36 @@ fn why(trust: &NodeTrust, snapshot: &Snapshot, node: &Node, last: Option<&BootSe
         });
     }
     if session.level < Level::Tpm && !session.withheld.is_empty() {
-        why.push(match trust.attestor {
-            Some(_) => "its TPM did not answer in this boot".to_owned(),
-            None => "this head does not attest TPMs".to_owned(),
-        });
+        why.push(of_tpm(trust, snapshot, node));
     }
     why
+}
+
+/// What keeps a node from level 2.
+fn of_tpm(trust: &NodeTrust, snapshot: &Snapshot, node: &Node) -> String {
+    if trust.attestor.is_none() {
+        return "this head does not attest TPMs".to_owned();
+    }
+    match snapshot.inventory.identities.get(&node.id) {
+        Some(identity) if identity.revoked => {
+            "it is revoked: muster trust tpm anew lets it in again".to_owned()
+        }
+        Some(_) => "its TPM did not answer in this boot".to_owned(),
+        None => match trust.dossiers.pending(node.id) {
+            Some(pending) => format!(
+                "its TPM waits for approval: muster trust tpm approve {} --code {}",
+                node.name,
+                pending.ek.code()
+            ),
+            None => "it showed no TPM".to_owned(),
+        },
+    }
 }
 
 /// `POST /trust/nodes/{name}/arm`: an operator vouches for the boot that is going on, or for the next one.
 pub(crate) async fn arm(
     State(context): State<Context>,
-    caller: Option<Extension<Caller>>,
+    caller: Asker,
     Path(name): Path<String>,
 ) -> Result<Json<SessionBody>, Problem> {
     let snapshot = context.snapshot.load();
@@ -205,7 +235,7 @@ pub(crate) async fn arm(
 /// `POST /trust/nodes/{name}/revoke`: ends the session that is going on.
 pub(crate) async fn revoke(
     State(context): State<Context>,
-    caller: Option<Extension<Caller>>,
+    caller: Asker,
     Path(name): Path<String>,
 ) -> Result<Json<SessionBody>, Problem> {
     let snapshot = context.snapshot.load();
@@ -222,10 +252,7 @@ pub(crate) async fn revoke(
 
 /// `POST /trust/void`: everything that was given out before counts no more. For whoever restored the data directory
 /// as a whole, which the head cannot see.
-pub(crate) async fn void(
-    State(context): State<Context>,
-    caller: Option<Extension<Caller>>,
-) -> Json<EpochBody> {
+pub(crate) async fn void(State(context): State<Context>, caller: Asker) -> Json<EpochBody> {
     let epoch = context.trust.sessions.void();
     tracing::warn!(who = who(caller), epoch, "all boot sessions are void");
     Json(EpochBody { epoch })
@@ -235,7 +262,8 @@ fn find(snapshot: &Snapshot, name: &str) -> Result<Arc<Node>, Problem> {
     nodes::find(snapshot, name).map(Arc::clone)
 }
 
-fn who(caller: Option<Extension<Caller>>) -> String {
+/// Who asks, for records of it.
+pub(crate) fn who(caller: Asker) -> String {
     caller
         .map(|Extension(caller)| caller.subject)
         .filter(|who| !who.is_empty())

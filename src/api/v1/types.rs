@@ -3,6 +3,7 @@
 mod image;
 mod secret;
 mod target;
+pub mod tpm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;

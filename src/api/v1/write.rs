@@ -196,6 +196,14 @@ fn fate(before: &Inventory, after: &Inventory, change: &Change, snapshot: &Snaps
         Change::RemoveSecret(key) => {
             (format!("secret {}", key.shown(before)), compared(&before.secrets, &after.secrets, key))
         }
+        Change::PutIdentity(identity) => {
+            let fate = compared(&before.identities, &after.identities, &identity.node);
+            (format!("TPM of {}", called(before, after, identity.node)), fate)
+        }
+        Change::RemoveIdentity(id) => {
+            let fate = compared(&before.identities, &after.identities, id);
+            (format!("TPM of {}", called(before, after, *id)), fate)
+        }
         Change::PutDocument(_) | Change::RemoveDocument(_) => (String::new(), Fate::None),
     }
 }

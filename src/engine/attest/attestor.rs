@@ -62,6 +62,17 @@ pub struct Boot {
     pub starts: Starts,
 }
 
+/// What an attestation showed.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// The key that answered the challenge.
+    pub ek: EkFingerprint,
+    pub quoted: Quoted,
+    pub values: &'a PcrValues,
+    pub level: Level,
+    pub outcome: &'a Outcome,
+}
+
 /// Who knows the nodes' TPMs.
 pub trait Enrolments: Send + Sync {
     fn standing(&self, node: NodeId) -> Standing;
@@ -75,10 +86,17 @@ pub trait Enrolments: Send + Sync {
     /// A node shows a key that is enrolled for another one: both are to be looked at.
     fn conflict(&self, node: NodeId, holder: NodeId);
 
+    /// A node that is enrolled shows another key than its own.
+    fn mismatch(&self, node: NodeId, shown: &Shown);
+
     fn boot(&self, ask: &Ask<'_>) -> Boot;
 
-    /// An attestation counts. The start of the TPM is used up by it.
-    fn attested(&self, ask: &Ask<'_>, quoted: Quoted, outcome: &Outcome);
+    /// An attestation counts. The start of the TPM is used up by it, and that is durable on return: nothing may be
+    /// given out before.
+    ///
+    /// # Errors
+    /// In the meantime the start was used up, or the key taken from the node; or this cannot be written down.
+    fn attested(&self, ask: &Ask<'_>, seen: Seen<'_>) -> Result<(), Denied>;
 }
 
 /// Attests TPM 2.0.
@@ -112,6 +130,7 @@ impl TpmAttestor {
         match standing {
             Standing::Enrolled(ek) if ek == shown.ek => Ok(()),
             Standing::Enrolled(_) => {
+                self.enrolments.mismatch(node, shown);
                 let text = format!("ek-mismatch: node {} is enrolled with another TPM", ask.node.name);
                 Err(denied(403, text, true))
             }
@@ -172,7 +191,7 @@ impl Attestor for TpmAttestor {
         });
         let extra_data = extra_data(&nonce, ask.id, ask.key);
         let enrolments = Arc::clone(&self.enrolments);
-        let pending = Open { enrolments, ak, secret, extra_data, pcrs, latch: self.latch };
+        let pending = Open { enrolments, ek: shown.ek, ak, secret, extra_data, pcrs, latch: self.latch };
         Ok(Challenge { told, pending: Box::new(pending) })
     }
 }
@@ -180,6 +199,7 @@ impl Attestor for TpmAttestor {
 /// A challenge that is out.
 struct Open {
     enrolments: Arc<dyn Enrolments>,
+    ek: EkFingerprint,
     ak: Public,
     secret: Zeroizing<[u8; 32]>,
     extra_data: [u8; 32],
@@ -215,7 +235,8 @@ impl Pending for Open {
                 return Err(denied(403, text, true));
             }
         };
-        self.enrolments.attested(ask, quoted, &outcome);
+        let seen = Seen { ek: self.ek, quoted, values: &values, level, outcome: &outcome };
+        self.enrolments.attested(ask, seen)?;
         Ok(Proof { level, secret: self.secret })
     }
 }

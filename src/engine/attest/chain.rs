@@ -77,6 +77,16 @@ pub fn read(der: &[u8], ek: &EkFingerprint, issuers: &[Vec<u8>]) -> Result<EkCer
     Ok(EkCertificate { manufacturer: manufacturer(&leaf), chain: follow(&leaf, &issuers)? })
 }
 
+/// The key that a certificate of an endorsement key is of, for a list of TPMs that are not there yet.
+///
+/// # Errors
+/// It is no such certificate.
+pub fn key_of(der: &[u8]) -> Result<EkFingerprint, ChainError> {
+    let (_, leaf) = X509Certificate::from_der(der).map_err(|_| ChainError::Malformed)?;
+    let key = EkFingerprint::of_spki(leaf.public_key().raw);
+    read(der, &key, &[]).map(|_| key)
+}
+
 fn follow(leaf: &X509Certificate<'_>, issuers: &[X509Certificate<'_>]) -> Result<Chain, ChainError> {
     let mut at = leaf;
     for _ in 0..CHAIN_MAX {

@@ -3,12 +3,11 @@
 //! A TPM also unpacks credentials for keys that somebody made in software and loaded into it, and signs a forged
 //! quote with a key that is not restricted. Only the attributes tell such keys from a TPM's own.
 
-use std::fmt;
-
 use sha2::{Digest as _, Sha256};
 
 use crate::base::base32;
 use crate::engine::attest::spki::spki;
+pub use crate::model::EkFingerprint;
 use crate::wire::tpm::attributes::{
     DECRYPT, FIXED_PARENT, FIXED_TPM, RESTRICTED, SENSITIVE_DATA_ORIGIN, SIGN,
 };
@@ -17,11 +16,6 @@ use crate::wire::tpm::{Curve, Hash, Key, Public, Scheme};
 
 /// Octets of the fingerprint that people compare: 80 bits are 16 letters.
 const CODE_BYTES: usize = 10;
-
-/// An endorsement key's name among ours: SHA-256 of its SubjectPublicKeyInfo, so that a certificate and a TPM give
-/// the same one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EkFingerprint(pub [u8; 32]);
 
 impl EkFingerprint {
     /// Of a SubjectPublicKeyInfo in DER.
@@ -44,18 +38,6 @@ impl EkFingerprint {
         let groups: Vec<&str> =
             letters.as_bytes().chunks(4).filter_map(|group| std::str::from_utf8(group).ok()).collect();
         groups.join("-")
-    }
-}
-
-impl fmt::Display for EkFingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
-    }
-}
-
-impl fmt::Debug for EkFingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

@@ -14,6 +14,7 @@ pub mod authenticode;
 pub mod binding;
 pub mod chain;
 pub mod credential;
+pub mod enrol;
 pub mod keys;
 pub mod policy;
 pub mod quote;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Assignment, Bmc, Group, Image, Node, Profile, Secret, Tag};
+use crate::model::{Assignment, Bmc, Group, Identity, Image, Node, Profile, Secret, Tag};
 
 /// Names by fate. Others than nodes have their kind in front: `bmc bmc01`.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -47,6 +47,13 @@ impl Differs for Secret {
             ("rotate", *rotate == other.rotate),
             ("value", *versions == other.versions),
         ])
+    }
+}
+
+impl Differs for Identity {
+    fn differs(&self, other: &Identity) -> Vec<&'static str> {
+        let Identity { node: _, ek, revoked, how, by: _, at: _ } = self;
+        unequal([("ek", *ek == other.ek), ("revoked", *revoked == other.revoked), ("how", *how == other.how)])
     }
 }
 

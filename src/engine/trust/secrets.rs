@@ -11,6 +11,12 @@ pub trait Secrets: Send + Sync {
 
     /// What the node gets at this level, and what it does not get.
     fn choose(&self, snapshot: &Snapshot, node: &Node, level: Level) -> Choice;
+
+    /// The values that the node gets at this level, by the key of each secret, for who asks later what a node
+    /// had. None: they are called as the items of `choose`.
+    fn values(&self, _: &Snapshot, _: &Node, _: Level) -> Option<Vec<(String, u64)>> {
+        None
+    }
 }
 
 /// A site without secrets.

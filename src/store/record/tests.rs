@@ -1,4 +1,6 @@
-use crate::model::{Assignment, Bmc, BootSession, Document, Group, Lease, Node, Profile, Secret, Sighting};
+use crate::model::{
+    Assignment, Bmc, BootSession, Document, Dossier, Group, Identity, Lease, Node, Profile, Secret, Sighting,
+};
 use crate::store::StoreError;
 use crate::store::record::Record;
 
@@ -33,7 +35,12 @@ const LEASE: &str = r#"{"address":"192.0.2.200","mac":"00:00:5e:00:53:99","clien
 const IPOIB_LEASE: &str = r#"{"address":"192.0.2.201","mac":null,"client_id":[255,0,1],"network":"boot","state":"declined","starts":1,"expires":2,"host_name":null}"#;
 const SIGHTING: &str = r#"{"mac":"00:00:5e:00:53:99","first":1,"last":2,"requests":3,"network":"boot","vendor_class":"PXEClient","arch":"arm64","firmware":"UEFI HTTP","uuid":null,"circuit":"eth7","host_name":null}"#;
 const SESSION: &str = r#"{"id":"aebagbafaydqqcikbmga2dqpca","node":7,"state":"claimed","armed_by":"dhcp","held":null,"mac":"00:00:5e:00:53:07","address":"192.0.2.7","relay":null,"uuid":null,"arch":"x86_64","epoch":1,"sequence":9,"made":1,"expires":2,"grants":["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="],"wrong":1,"claim":{"of":"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=","to":"192.0.2.7:700","at":3,"reply":"e30="},"attestation":null,"level":"1","withheld":["host-key"],"deliveries":[{"secret":"munge","version":2,"at":3,"to":"192.0.2.7","bundle":"AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM="}],"events":[{"at":1,"alarm":false,"text":"boots; armed by dhcp"}]}"#;
-const HELD_SESSION: &str = r#"{"id":"aebagbafaydqqcikbmga2dqpca","node":7,"state":"armed","armed_by":"operator","held":"possible-mac-spoof","mac":"00:00:5e:00:53:07","address":null,"relay":"192.0.2.1","uuid":"11223344-5566-7788-99aa-bbccddeeff00","arch":null,"epoch":1,"sequence":9,"made":1,"expires":2,"grants":[],"wrong":0,"claim":null,"attestation":null,"level":"0","withheld":[],"deliveries":[],"events":[]}"#;
+const HELD_SESSION: &str = r#"{"id":"aebagbafaydqqcikbmga2dqpca","node":7,"state":"armed","armed_by":"operator","held":"possible-mac-spoof","mac":"00:00:5e:00:53:07","address":null,"relay":"192.0.2.1","uuid":"11223344-5566-7788-99aa-bbccddeeff00","arch":null,"epoch":1,"sequence":9,"made":1,"expires":2,"grants":[],"given":{"command_line":"kernel initrd=initrd","kernel":"k","initrds":["i"],"kernel_digest":null,"initrd_digests":[null,"0101010101010101010101010101010101010101010101010101010101010101"]},"wrong":0,"claim":null,"attestation":null,"level":"0","withheld":[],"deliveries":[],"events":[]}"#;
+const IDENTITY: &str = r#"{"node":7,"ek":"a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5","revoked":false,"how":"approved","by":"alice","at":3}"#;
+const REVOKED: &str = r#"{"node":8,"ek":null,"revoked":true,"how":"listed","by":"bob","at":4}"#;
+const DOSSIER: &str = r#"{"node":7,"pending":{"ek":"a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5","make":{"vendor":"IBM","firmware":"1.2","manufacturer":"id:49424D00","chain":"ok"},"first":1,"last":2,"from":"192.0.2.7","epoch":3,"others":1},"make":{"vendor":"IBM","firmware":"1.2","manufacturer":null,"chain":"none"},"start":{"ek":"a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5","count":9,"session":"aebagbafaydqqcikbmga2dqpca"},"pinned":{"0":"0101010101010101010101010101010101010101010101010101010101010101","7":"0202020202020202020202020202020202020202020202020202020202020202"},"last":{"at":5,"level":"2p","findings":["PCR 7: differs"]},"flag":{"at":7,"text":"shown by another"},"held":[{"secret":"munge@group:compute","version":2,"at":6}]}"#;
+const EMPTY_DOSSIER: &str =
+    r#"{"node":8,"pending":null,"make":null,"start":null,"pinned":{},"last":null,"flag":null,"held":[]}"#;
 
 fn check<R: Record>(json: &str) {
     let octets = [&[1], json.as_bytes()].concat();
@@ -57,6 +64,8 @@ fn every_record_of_version_1_loads_and_is_written_alike() {
     check::<Sighting>(SIGHTING);
     check::<BootSession>(SESSION);
     check::<BootSession>(HELD_SESSION);
+    [IDENTITY, REVOKED].iter().for_each(|json| check::<Identity>(json));
+    [DOSSIER, EMPTY_DOSSIER].iter().for_each(|json| check::<Dossier>(json));
 }
 
 #[test]

@@ -11,10 +11,10 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::base::{Digest, Level, Mac, Timestamp};
-use crate::engine::attest::attestor::{Boot, Enrolments, Expanded, Shown, Standing, TpmAttestor};
+use crate::engine::attest::attestor::{Boot, Enrolments, Expanded, Seen, Shown, Standing, TpmAttestor};
 use crate::engine::attest::keys::EkFingerprint;
 use crate::engine::attest::policy::{Expected, Mode, Outcome, replay};
-use crate::engine::attest::quote::{PCRS, Quoted, Starts};
+use crate::engine::attest::quote::{PCRS, Starts};
 use crate::engine::attest::{binding, credential};
 use crate::engine::trust::attestor::{Ask, Attestor as _, Challenge, Denied, Proof};
 use crate::engine::trust::session::{ArmOn, Start, start};
@@ -132,6 +132,7 @@ fn point(octets: &[u8]) -> Key {
 struct Book {
     standing: Mutex<BTreeMap<NodeId, Standing>>,
     conflicts: Mutex<Vec<(NodeId, NodeId)>>,
+    mismatches: Mutex<Vec<NodeId>>,
     boot: Mutex<Boot>,
     attested: Mutex<Vec<(u32, Outcome)>>,
 }
@@ -161,8 +162,13 @@ impl Enrolments for Book {
         self.boot.lock().unwrap().clone()
     }
 
-    fn attested(&self, _: &Ask<'_>, quoted: Quoted, outcome: &Outcome) {
-        self.attested.lock().unwrap().push((quoted.reset_count, outcome.clone()));
+    fn mismatch(&self, node: NodeId, _: &Shown) {
+        self.mismatches.lock().unwrap().push(node);
+    }
+
+    fn attested(&self, _: &Ask<'_>, seen: Seen<'_>) -> Result<(), Denied> {
+        self.attested.lock().unwrap().push((seen.quoted.reset_count, seen.outcome.clone()));
+        Ok(())
     }
 }
 
@@ -176,6 +182,7 @@ fn head() -> Head {
     let book = Arc::new(Book {
         standing: Mutex::default(),
         conflicts: Mutex::default(),
+        mismatches: Mutex::default(),
         boot: Mutex::new(boot),
         attested: Mutex::default(),
     });
