@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use zeroize::Zeroizing;
 
-use crate::api::boot::reach;
+use crate::api::boot::{Caller, reach};
 use crate::api::context::Context;
 use crate::api::node::answer;
 use crate::api::problem::Problem;
@@ -52,5 +52,6 @@ async fn serve(context: &Context, peer: Peer, session: &str) -> Result<Zeroizing
         Err(error) => return Err(Some(error.into())),
     }
     let root = fingerprint(&trust.keys.root());
-    Ok(Grant { session, nonce, head: reach(context, peer).base(), root }.archive())
+    Ok(Grant { session, nonce, head: reach(context, Caller { peer, is_secure: false }).base(), root }
+        .archive())
 }

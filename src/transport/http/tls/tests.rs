@@ -130,14 +130,15 @@ async fn files_that_do_not_fit_are_refused_and_the_old_certificate_stays() {
     let other = server.folder.path().join("keys/ca.pem");
     std::fs::write(path("none.pem"), "").unwrap();
     let root = server.folder.path().join("ca.crt");
-    let put =
-        |certificate: &str, key: &std::path::Path| server.certificates.put_files(&path(certificate), key);
+    let put = |certificate: &str, key: &std::path::Path| {
+        server.certificates.put_files(&path(certificate), key, None)
+    };
     assert!(matches!(put("absent.pem", &other), Err(TlsError::File { .. })));
     assert!(matches!(put("none.pem", &other), Err(TlsError::Empty(_))));
     let alien = rcgen::KeyPair::generate().unwrap().serialize_pem();
     std::fs::write(path("alien.pem"), alien).unwrap();
     assert!(matches!(put("ca.crt", &path("alien.pem")), Err(TlsError::Pair(_))));
     assert_eq!(shown(&server.connect("head.example").await.unwrap()), good.certificate);
-    assert!(server.certificates.put_files(&root, &other).is_ok(), "a pair of files is taken");
+    assert!(server.certificates.put_files(&root, &other, None).is_ok(), "a pair of files is taken");
     server.tasks.stop(Duration::from_secs(5)).await;
 }
