@@ -580,7 +580,7 @@ proptest! {
         ingress.destination.set_port(port);
         let request = Request::new(message, ingress);
         let head = if proxied { proxy() } else { networks() };
-        let observed = Observed { leases: &LeaseTable::default(), chained: None };
+        let observed = Observed { leases: &LeaseTable::default(), chained: None, anchored: false };
         let answer = respond(&request, &head.snapshot, &observed, NOW);
         if let Verdict::Reply { message, .. } = answer.verdict {
             prop_assert!((300..=1472).contains(&message.len()));

@@ -169,7 +169,7 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     let mut nbd = root.section("nbd", problems);
     let nbd_listen = listen(&mut nbd, &[], &mut tcp, problems);
     nbd.finish(problems);
-    let site = networks::site(root, &http, problems);
+    let site = networks::site(root, &http, &https, problems);
     let Images { folder, blobs, mut streams } = images::images(root, problems);
     let rates = site.networks.iter().filter_map(|network| Some((network.address, network.image_rate?)));
     streams.network_rates = rates.collect();

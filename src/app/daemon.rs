@@ -38,7 +38,7 @@ use crate::transport::measures::Measures;
 use crate::transport::notify;
 use crate::transport::tasks::Tasks;
 use crate::transport::tftp::{Tftp, VirtualRequest};
-use crate::transport::vault::Vault;
+use crate::transport::vault::{ScopeNow, Vault, credentials};
 use crate::transport::webhook::{Manners, Webhooks};
 
 /// How long tasks may take to end.
@@ -156,16 +156,20 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     let (store, loaded) = tokio::task::spawn_blocking(|| Store::open(backend)).await??;
     // After the store, whose lock says that the data directory is ours alone.
     let folder = data_dir.to_owned();
-    let vault = tokio::task::spawn_blocking(move || Vault::open(&folder, now())).await?;
+    let scoped = config.clone();
+    let scope: ScopeNow = Arc::new(move || Some(https::scope(&scoped)));
+    let opened = move || Vault::open_for(&folder, credentials().as_deref(), scope, now());
+    let vault = tokio::task::spawn_blocking(opened).await?;
     let vault = Arc::new(vault.context("the keys in the data directory cannot be used")?);
-    let site = Arc::new(config.site.clone());
+    let (told, site_told) = watch::channel(Arc::new(https::site(config, &vault)));
+    let site = Arc::clone(&told.borrow());
     for problem in validate(&loaded.inventory, &site) {
         tracing::warn!(%problem, "the inventory does not fit the configuration");
     }
     let snapshot = Snapshot::compile(loaded.revision, Arc::clone(&site), Arc::new(loaded.inventory));
     let is_claimed = has_owner(config, &snapshot);
     let cell = Arc::new(SnapshotCell::new(snapshot));
-    let published = publisher::start(Arc::clone(&cell), store.declared(), tasks);
+    let published = publisher::start_following(Arc::clone(&cell), store.declared(), site_told, tasks);
     let journal = Journal::new(now());
     journalist::start(Arc::clone(&cell), published.clone(), journal.clone(), tasks);
     let links = links(&site, tasks).await?;
@@ -220,7 +224,12 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     if is_claimed {
         start_protocols(config, &context, &loaders, tasks)?;
     }
-    start_http(config, data_dir, &context, &loaders, &vault, tasks)?;
+    let http = start_http(config, data_dir, &context, &loaders, &vault, tasks)?;
+    https::start(config, &vault, &http, told, tasks)?;
+    // Last, so that whoever gets an answer here can ask everywhere.
+    let socket = socket_path(config, data_dir);
+    http.listen_unix(&socket, tasks)?;
+    give_to_group(&socket);
     Ok(Running { context, is_claimed, loaders })
 }
 
@@ -323,7 +332,8 @@ fn virtual_file(site: &Site, request: &VirtualRequest) -> Option<Bytes> {
     let IpAddr::V4(head) = request.local.to_canonical() else { return None };
     match request.file {
         VirtualFile::AutoexecIpxe | VirtualFile::ConfigIpxe | VirtualFile::Default => {
-            Some(Bytes::from(entry(Reach { head, port: site.http_port })))
+            let tls = site.loader_tls.as_ref().filter(|tls| tls.always).map(|tls| tls.port);
+            Some(Bytes::from(entry(site, Reach { head, port: site.http_port, tls })))
         }
         VirtualFile::GrubConfig => None,
     }
@@ -336,7 +346,7 @@ fn start_http(
     loaders: &Arc<Loaders>,
     vault: &Arc<Vault>,
     tasks: &Tasks,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Http> {
     let images = image_root(config)?;
     let parts = Parts {
         context: context.clone(),
@@ -354,12 +364,7 @@ fn start_http(
     for address in &config.http {
         http.listen(*address, tasks)?;
     }
-    https::start(config, vault, &http, tasks)?;
-    // Last, so that whoever gets an answer here can ask everywhere.
-    let socket = socket_path(config, data_dir);
-    http.listen_unix(&socket, tasks)?;
-    give_to_group(&socket);
-    Ok(())
+    Ok(http)
 }
 
 /// Members of the group `muster` need no token. Without such a group, only root uses the socket.

@@ -1,33 +1,37 @@
 //! HTTPS: listeners, and a task that keeps their certificate good. It is renewed before it ends, when the head's
-//! names or addresses change, and, if it is the site's own, when its files change; handshakes from then on see
-//! the new one, and nothing is restarted.
+//! names or addresses change, when its authority is replaced, and, if it is the site's own, when its files change or
+//! somebody says so (SIGHUP); handshakes from then on see the new one, and nothing is restarted.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+mod names;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+pub(crate) use names::{names, scope};
 
 use crate::app::config::Config;
-use crate::app::config::door::is_dns_name;
+use crate::model::Site;
 use crate::transport::clock::now;
 use crate::transport::http::{Certificates, Http, tls};
 use crate::transport::tasks::Tasks;
-use crate::transport::vault::{Leaf, Vault};
+use crate::transport::vault::{Leaf, Vault, VaultError, authority_print};
 
 /// How often the certificate is looked at. Links come up after the head, and clocks jump.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Names and addresses of one certificate: a head with more addresses than that is a router.
-const NAMES_MAX: usize = 100;
-
 /// What is served now.
 enum Served {
-    Own(Leaf),
-    /// When each of the two files was changed last.
-    Files([Option<SystemTime>; 2]),
+    /// Nothing: the clock is not set.
+    Nothing,
+    /// The usual certificate, and the root of the one with an RSA key.
+    Own { leaf: Leaf, rsa_root: Vec<u8> },
+    /// When each of the two files was changed last, and what loaders are shown beside it.
+    Files([Option<SystemTime>; 2], Option<Leaf>),
 }
 
 struct Keeper {
@@ -36,33 +40,87 @@ struct Keeper {
     certificates: Arc<Certificates>,
 }
 
-/// Opens the HTTPS listeners.
+/// The site as configured, with those whom loaders are to trust.
+pub(crate) fn site(config: &Config, vault: &Vault) -> Site {
+    let mut site = config.site.clone();
+    if let Some(tls) = &mut site.loader_tls {
+        tls.roots = vault.loader_roots();
+    }
+    site
+}
+
+/// Opens the HTTPS listeners. `told`: where a site is told whose authorities were replaced.
 ///
 /// # Errors
 /// A certificate cannot be used, or an address cannot be bound.
-pub fn start(config: &Config, vault: &Arc<Vault>, http: &Http, tasks: &Tasks) -> anyhow::Result<()> {
+pub fn start(
+    config: &Config,
+    vault: &Arc<Vault>,
+    http: &Http,
+    told: watch::Sender<Arc<Site>>,
+    tasks: &Tasks,
+) -> anyhow::Result<()> {
+    for root in vault.roots() {
+        let print = authority_print(&root).unwrap_or_default();
+        tracing::info!(sha256 = print, "certificate authority (muster ca fingerprint)");
+    }
     if config.https.is_empty() {
         return Ok(());
     }
     let certificates = Arc::new(Certificates::default());
     let acceptor = tls::acceptor(Arc::clone(&certificates))?;
     let keeper = Keeper { config: config.clone(), vault: Arc::clone(vault), certificates };
-    let mut served = keeper.renew().context("https")?;
+    let served = match keeper.renew() {
+        Err(error) if is_clock(&error) => {
+            tracing::error!(error = format!("{error:#}"), "HTTPS waits");
+            Served::Nothing
+        }
+        renewed => renewed.context("https")?,
+    };
     for address in &config.https {
         http.listen_tls(*address, acceptor.clone(), config.site.http_port, tasks)
             .context("set another address, or an empty list, in https.listen")?;
     }
+    let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be listened for")?;
     let inner = tasks.clone();
-    tasks.spawn("certificates", async move {
+    tasks.spawn("certificates", async move { keeper.keep(served, hangup, told, &inner).await });
+    Ok(())
+}
+
+fn is_clock(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(VaultError::Clock { .. }))
+}
+
+impl Keeper {
+    async fn keep(
+        self,
+        mut served: Served,
+        mut hangup: tokio::signal::unix::Signal,
+        told: watch::Sender<Arc<Site>>,
+        tasks: &Tasks,
+    ) {
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
-                () = inner.stopping() => return,
+            let asked = tokio::select! {
+                () = tokio::time::sleep(LOOK) => false,
+                () = self.vault.replaced.notified() => false,
+                _ = hangup.recv() => true,
+                () = tasks.stopping() => return,
+            };
+            if let Err(error) = self.vault.look(now()) {
+                tracing::warn!(%error, "the certificate authorities cannot be kept up");
             }
-            if keeper.is_good(&served) {
+            let site = site(&self.config, &self.vault);
+            told.send_if_modified(|known| {
+                let changed = **known != site;
+                if changed {
+                    *known = Arc::new(site);
+                }
+                changed
+            });
+            if !asked && self.is_good(&served) {
                 continue;
             }
-            match keeper.renew() {
+            match self.renew() {
                 Ok(next) => served = next,
                 // The old one goes on; it has a third of its life left, or its files are half written.
                 Err(error) => {
@@ -70,74 +128,55 @@ pub fn start(config: &Config, vault: &Arc<Vault>, http: &Http, tasks: &Tasks) ->
                 }
             }
         }
-    });
-    Ok(())
-}
+    }
 
-impl Keeper {
     fn renew(&self) -> anyhow::Result<Served> {
+        let (names, now) = (names(&self.config), now());
         if let Some((certificate, key)) = &self.config.tls.files {
             let changed = [certificate, key].map(|path| modified(path));
-            self.certificates.put_files(certificate, key)?;
+            let loaders = match self.config.site.loader_tls {
+                Some(_) => Some(self.vault.rsa_authority.issue(&names, now)?),
+                None => None,
+            };
+            self.certificates.put_files(certificate, key, loaders.as_ref())?;
             tracing::info!(certificate = %certificate.display(), "certificate read");
-            return Ok(Served::Files(changed));
+            return Ok(Served::Files(changed, loaders));
         }
-        let (names, now) = (names(&self.config), now());
         let leaf = self.vault.authority.issue(&names, now)?;
         // Of the same age, so that what is said of the one holds for the other.
         let rsa = self.vault.rsa_authority.issue(&names, now)?;
         self.certificates.put_leaves(&leaf, &rsa)?;
         tracing::info!(ends = %leaf.ends, names = leaf.names.len(), "certificate made");
-        Ok(Served::Own(leaf))
+        if !leaf.left_out.is_empty() {
+            tracing::warn!(
+                left_out = ?leaf.left_out,
+                "the certificate is not for every name and address of this head: its authority was made for others \
+                 (muster key rotate ca)"
+            );
+        }
+        Ok(Served::Own { leaf, rsa_root: rsa.root })
     }
 
     fn is_good(&self, served: &Served) -> bool {
+        let fresh = |leaf: &Leaf, root: &[u8], authority: Vec<u8>| {
+            !leaf.is_due(now()) && leaf.names == names(&self.config) && *root == authority
+        };
+        let rsa = || self.vault.rsa_authority.root();
         match (served, &self.config.tls.files) {
-            (Served::Own(leaf), _) => !leaf.is_due(now()) && leaf.names == names(&self.config),
-            (Served::Files(then), Some((certificate, key))) => {
-                *then == [certificate, key].map(|path| modified(path))
+            (Served::Own { leaf, rsa_root }, None) => {
+                fresh(leaf, &leaf.root, self.vault.authority.root()) && *rsa_root == rsa()
             }
-            (Served::Files(_), None) => false,
+            (Served::Files(then, loaders), Some((certificate, key))) => {
+                *then == [certificate, key].map(|path| modified(path))
+                    && loaders.as_ref().is_none_or(|leaf| fresh(leaf, &leaf.root, rsa()))
+            }
+            (Served::Nothing | Served::Own { .. } | Served::Files(..), _) => false,
         }
     }
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
-}
-
-/// Every name and address by which clients reach the head.
-pub(crate) fn names(config: &Config) -> BTreeSet<String> {
-    let site = &config.site;
-    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    let mut names: BTreeSet<String> = [site.domain.clone(), site.name.clone(), host, "localhost".to_owned()]
-        .into_iter()
-        .map(|name| name.to_ascii_lowercase())
-        .filter(|name| is_dns_name(name))
-        .collect();
-    names.extend(config.tls.names.iter().cloned());
-    let networks = site.networks.iter().filter_map(crate::model::Network::head).chain(site.head);
-    let listeners = config.https.iter().map(|address| address.ip().to_canonical());
-    let own = nix::ifaddrs::getifaddrs().into_iter().flatten().filter_map(|link| {
-        let address = link.address?;
-        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
-    });
-    let addresses = networks.map(IpAddr::V4).chain(listeners).chain(own);
-    for address in addresses.filter(|address| is_reachable(*address)) {
-        if names.len() < NAMES_MAX {
-            names.insert(address.to_string());
-        }
-    }
-    names
-}
-
-/// False for addresses that a client cannot ask for as such.
-fn is_reachable(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => !address.is_unspecified(),
-        IpAddr::V6(address) => !address.is_unspecified() && !address.is_unicast_link_local(),
-    }
 }
 
 #[cfg(test)]

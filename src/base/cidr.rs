@@ -17,6 +17,24 @@ pub struct Cidr {
 pub struct CidrError;
 
 impl Cidr {
+    /// None if the prefix is longer than the address.
+    #[must_use]
+    pub fn new(address: IpAddr, prefix: u8) -> Option<Cidr> {
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        (prefix <= width).then_some(Cidr { address, prefix })
+    }
+
+    /// The address as it was written, host bits and all.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    #[must_use]
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
     /// True if the address lies within. An IPv4 address in IPv6 form counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

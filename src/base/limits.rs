@@ -46,6 +46,23 @@ pub const PROBE_VALID: Millis = Millis::from_secs(60);
 /// Our iPXE is handed to a foreign iPXE once in this span; again and again would be a loop.
 pub const CHAIN_ONCE_SPAN: Millis = Millis::from_secs(120);
 
+/// How long a loader that was told whom to trust may take until it asks for its address: firmware that waits for a
+/// slow TFTP server, and somebody who looks at its menu.
+pub const ANCHORED_SPAN: Millis = Millis::from_secs(30 * 60);
+
+/// Machines whose loaders were told whom to trust: more than boot within that span; 16 octets each.
+pub const ANCHORED_MAX: usize = 65_536;
+
+/// Life of a serving certificate. Apple's and Mozilla's clients refuse more than 398 days; a stolen key is worth a
+/// month at most.
+pub const LEAF_LIFE: Millis = Millis::from_secs(30 * 86_400);
+
+/// How long the next authority's root is published before it signs: who looks once a day knows it then.
+pub const AUTHORITY_NOTICE: Millis = Millis::from_secs(86_400);
+
+/// Former authorities whose roots are still published: each stays for the life of what it signed.
+pub const AUTHORITIES_FORMER_MAX: usize = 4;
+
 /// Requests within this span of the first are repeats of it, not a loop: iPXE repeats a lost REQUEST after
 /// 0.25 s and a DISCOVER after 1, 2 and 4 s, and must hear the same answer.
 pub const CHAIN_RETRANSMIT_SPAN: Millis = Millis::from_secs(8);

@@ -1,6 +1,7 @@
 //! Floor 0: the vocabulary that every other room shares. Standard library only; pure.
 
 pub mod base32;
+pub mod build;
 pub mod cidr;
 pub mod counter;
 pub mod digest;

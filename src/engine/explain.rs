@@ -94,7 +94,9 @@ fn stage(
         }
     };
     let request = Request::new(message, ingress);
-    let answer = respond(&request, snapshot, &Observed { leases, chained: None }, now);
+    // As if the stages before had been ours.
+    let observed = Observed { leases, chained: None, anchored: snapshot.site.loader_tls.is_some() };
+    let answer = respond(&request, snapshot, &observed, now);
     let name = Client::ALL.iter().find(|(known, _)| *known == client).map_or("client", |(_, name)| name);
     Step {
         stage: name.to_owned(),
@@ -178,7 +180,8 @@ fn script_step(snapshot: &Snapshot, leases: &LeaseTable, query: &Query, network:
     };
     let decision = decide(snapshot, &request);
     let head = snapshot.site.head_for(network).unwrap_or(std::net::Ipv4Addr::LOCALHOST);
-    let reach = Reach { head, port: snapshot.site.http_port };
+    let site = &snapshot.site;
+    let reach = Reach { head, port: site.http_port, tls: site.loader_tls.as_ref().map(|tls| tls.port) };
     let (outcome, script) = match render(&decision, &request, &snapshot.site, reach) {
         Ok(Some(script)) => (what(&decision.outcome), Some(script)),
         Ok(None) => ("404: the machine goes on to its next boot device".to_owned(), None),

@@ -77,7 +77,7 @@ fn judge(frame: &Frame, snapshot: &Snapshot, interface: &str, leases: &mut Lease
     }
     let request = Request::new(message, ingress);
     let packet = format!("{kind} by {} ({})", request.stage.as_str(), request.firmware.as_str());
-    let answer = respond(&request, snapshot, &Observed { leases, chained: None }, frame.at);
+    let answer = respond(&request, snapshot, &Observed { leases, chained: None, anchored: false }, frame.at);
     let (verdict, why) = (outcome(&answer), reasons(&answer.explanation));
     if let Some(change) = answer.lease {
         leases.apply(change);

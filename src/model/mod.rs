@@ -44,5 +44,5 @@ pub use profile::{Assignment, Profile, Selector};
 pub use role::Role;
 pub use secret::{Secret, SecretKey};
 pub use sighting::Sighting;
-pub use site::Site;
+pub use site::{LoaderTls, Site};
 pub use snapshot::{Snapshot, SnapshotCell};

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::base::NetworkName;
+use crate::base::{Digest, NetworkName};
 use crate::model::Network;
 
 /// The configured part of declared state.
@@ -22,6 +22,19 @@ pub struct Site {
     pub head: Option<Ipv4Addr>,
     /// Kernel parameters that every Linux target gets in front of its own.
     pub kernel_params: String,
+    /// None: loaders fetch everything over plain HTTP.
+    pub loader_tls: Option<LoaderTls>,
+}
+
+/// How loaders fetch scripts, kernels and initrds over TLS.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LoaderTls {
+    /// Port of HTTPS by which they reach the head.
+    pub port: u16,
+    /// False: only a loader that can, and that was told whom to trust.
+    pub always: bool,
+    /// SHA-256 of the root certificates that iPXE is told to trust. They change when an authority is replaced.
+    pub roots: Vec<Digest>,
 }
 
 impl Site {
@@ -60,6 +73,7 @@ impl Default for Site {
             http_port: 8081,
             head: None,
             kernel_params: String::new(),
+            loader_tls: None,
         }
     }
 }

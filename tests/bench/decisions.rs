@@ -55,7 +55,12 @@ fn decisions(criterion: &mut Criterion) {
     };
     let answer = |bytes: &[u8], ingress: &Ingress| {
         let request = Request::new(Message::parse(bytes).unwrap(), ingress.clone());
-        respond(&request, &snapshot, &Observed { leases: &leases, chained: None }, Timestamp(1_000_000))
+        respond(
+            &request,
+            &snapshot,
+            &Observed { leases: &leases, chained: None, anchored: false },
+            Timestamp(1_000_000),
+        )
     };
     let (declared, at) = wire(4711);
     criterion.bench_function("dhcp: declared node, packet to packet", |b| {

@@ -74,6 +74,7 @@ pub(crate) struct Head {
     pub(crate) snapshot: Snapshot,
     pub(crate) leases: LeaseTable,
     pub(crate) chained: std::collections::BTreeMap<Mac, Timestamp>,
+    pub(crate) anchored: std::collections::BTreeSet<Mac>,
 }
 
 impl Head {
@@ -84,13 +85,16 @@ impl Head {
     pub(crate) fn answer(&mut self, message: Message, ingress: Ingress, now: Timestamp) -> Answer {
         let request = Request::new(message, ingress);
         let chained = request.mac.and_then(|mac| self.chained.get(&mac).copied());
-        let answer = respond(&request, &self.snapshot, &Observed { leases: &self.leases, chained }, now);
+        let anchored = request.mac.is_some_and(|mac| self.anchored.contains(&mac));
+        let observed = Observed { leases: &self.leases, chained, anchored };
+        let answer = respond(&request, &self.snapshot, &observed, now);
         if let Some(change) = answer.lease.clone() {
             self.leases.apply(change);
         }
         if let Some(mac) = request.mac.filter(|_| answer.chained) {
             self.chained.insert(mac, now);
         }
+        self.anchored.extend(request.mac.filter(|_| answer.anchored));
         answer
     }
 }

@@ -156,7 +156,7 @@ pub(crate) async fn claim(
     let made = door.add_first_user(&name, &role, password).await.map_err(IntoResponse::into_response)?;
     claims.close();
     tracing::warn!(user = made.name, "the head is claimed");
-    let print = authority_print(door.0.vault.authority.pem()).unwrap_or_default();
+    let print = authority_print(&door.0.vault.authority.pem()).unwrap_or_default();
     let body = ClaimedBody { name: made.name, role: made.role, ca_sha256: print };
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }

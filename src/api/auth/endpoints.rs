@@ -235,22 +235,21 @@ pub(crate) async fn keys(State(door): State<Door>) -> Response {
     ([(header::CACHE_CONTROL, "public, max-age=300")], body).into_response()
 }
 
-/// Our authority's certificate: what `get_ca_cert` fetched.
+/// Our authority's certificate, and while it is replaced its successor's or predecessor's: what `get_ca_cert` fetched.
 pub(crate) async fn root(State(door): State<Door>) -> Response {
-    ([(header::CONTENT_TYPE, "application/x-pem-file")], door.0.vault.authority.pem().to_owned())
-        .into_response()
+    ([(header::CONTENT_TYPE, "application/x-pem-file")], door.0.vault.authority.pem()).into_response()
 }
 
 /// Both of our authorities' certificates: also that of clients which know RSA only.
 pub(crate) async fn roots(State(door): State<Door>) -> Response {
-    let both = [door.0.vault.authority.pem(), door.0.vault.rsa_authority.pem()].concat();
-    ([(header::CONTENT_TYPE, "application/x-pem-file")], both).into_response()
+    ([(header::CONTENT_TYPE, "application/x-pem-file")], door.0.vault.roots().concat()).into_response()
 }
 
 /// Their fingerprints, to compare with what the head's console shows.
 pub(crate) async fn root_print(State(door): State<Door>) -> Response {
-    let line = |pem| authority_print(pem).map(|print| format!("{print}\n")).unwrap_or_default();
-    (line(door.0.vault.authority.pem()) + &line(door.0.vault.rsa_authority.pem())).into_response()
+    let roots = door.0.vault.roots();
+    let prints = roots.iter().filter_map(|pem| authority_print(pem)).map(|print| format!("{print}\n"));
+    prints.collect::<String>().into_response()
 }
 
 /// The key that signs manifests: what an initramfs that checks them holds.

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
-use crate::api::boot::BootApi;
 use crate::api::boot::images::{Lead, PREFIXES, lead};
+use crate::api::boot::{BootApi, Caller, reach};
 use crate::engine::boot::{script, url};
 use crate::engine::image::path::clean;
 use crate::transport::http::Peer;
@@ -15,7 +15,7 @@ use crate::transport::http::file::respond_bytes;
 /// A loader by name. shim and GRUB ask for paths below their own; the last part counts.
 pub(crate) async fn loader(
     State(api): State<BootApi>,
-    Extension(peer): Extension<Peer>,
+    caller: Caller,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -26,7 +26,8 @@ pub(crate) async fn loader(
     let name = path.rsplit('/').next().unwrap_or(&path);
     if name == "autoexec.ipxe" {
         // UEFI iPXE asks for it beside itself, before its own DHCP: the shortest way to the script.
-        let body = axum::body::Bytes::from(script::entry(crate::api::boot::reach(&api.context, peer)));
+        let script = script::entry(&api.context.snapshot.load().site, reach(&api.context, caller));
+        let body = axum::body::Bytes::from(script);
         return respond_bytes(&method, &headers, name, &body, "\"autoexec\"");
     }
     match api.loaders.get_tagged(name) {

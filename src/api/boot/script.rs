@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::api::boot::{BootApi, query, reach};
+use crate::api::boot::{BootApi, Caller, query, reach};
 use crate::api::cloud_init::node_at;
 use crate::api::context::Context;
 use crate::api::node::measure;
@@ -15,20 +14,16 @@ use crate::base::Mac;
 use crate::engine::boot::{Decision, Outcome, Program, Request, decide, script, url};
 use crate::model::{Change, Snapshot};
 use crate::transport::clock::now;
-use crate::transport::http::Peer;
 use crate::transport::journal::Entry;
 
 /// The constant script that asks for the machine's own.
-pub(crate) async fn entry(State(api): State<BootApi>, Extension(peer): Extension<Peer>) -> Response {
-    text(StatusCode::OK, script::entry(reach(&api.context, peer)))
+pub(crate) async fn entry(State(api): State<BootApi>, caller: Caller) -> Response {
+    text(StatusCode::OK, script::entry(&api.context.snapshot.load().site, reach(&api.context, caller)))
 }
 
 /// The script of the machine that asks.
-pub(crate) async fn own(
-    State(api): State<BootApi>,
-    Extension(peer): Extension<Peer>,
-    RawQuery(raw): RawQuery,
-) -> Response {
+pub(crate) async fn own(State(api): State<BootApi>, caller: Caller, RawQuery(raw): RawQuery) -> Response {
+    let peer = caller.peer;
     let mut request = match query::parse(raw.as_deref().unwrap_or(""), peer.address()) {
         Ok(request) => request,
         Err(error) => return text(StatusCode::BAD_REQUEST, format!("mac: {error}\n")),
@@ -53,11 +48,11 @@ pub(crate) async fn own(
     let told = format!("{} asks for its script: {decision}", node.unwrap_or(&mac));
     let entry = Entry::new(now(), "boot", told).node(node).with("mac", &mac).with("attempt", request.attempt);
     api.context.journal.write(entry.with("rule", &decision));
-    let decision = match granted(&api.context, &snapshot, decision, peer, Some(&request)).await {
+    let decision = match granted(&api.context, &snapshot, decision, caller, Some(&request)).await {
         Ok(decision) => decision,
         Err(answer) => return answer,
     };
-    match script::render(&decision, &request, &snapshot.site, reach(&api.context, peer)) {
+    match script::render(&decision, &request, &snapshot.site, reach(&api.context, caller)) {
         Ok(Some(script)) => text(StatusCode::OK, script),
         Ok(None) => text(StatusCode::NOT_FOUND, format!("not booted by this head: {decision}\n")),
         Err(error) => {
@@ -74,21 +69,23 @@ pub(crate) async fn granted(
     context: &Context,
     snapshot: &Snapshot,
     decision: Decision,
-    peer: Peer,
+    caller: Caller,
     request: Option<&Request>,
 ) -> Result<Decision, Response> {
     let trust = &context.trust;
     let node = decision.node.clone().filter(|node| trust.wants(snapshot, node));
     let takes_one = matches!(decision.outcome, Outcome::Boot(Program::Linux { .. }));
-    let (Some(node), Some(from), true) = (node, peer.address(), takes_one) else { return Ok(decision) };
+    let (Some(node), Some(from), true) = (node, caller.peer.address(), takes_one) else {
+        return Ok(decision);
+    };
     if node_at(context, snapshot, from).await.is_none_or(|there| there.id != node.id) {
         return Ok(decision);
     }
-    let reach = reach(context, peer);
+    let reach = reach(context, caller);
     let given = request.map(|request| measure::given(&decision, request, &snapshot.site, reach));
     match trust.sessions.script(node.id, from, given).await {
         Ok(None) => Ok(decision),
-        Ok(Some(session)) => Ok(script::granted(decision, url::grant(reach.head, reach.port, session))),
+        Ok(Some(session)) => Ok(script::granted(decision, url::grant(&reach.loader(), session))),
         Err(error) => {
             tracing::error!(node = node.name.as_str(), %error, "a boot session does not go on");
             Err(busy())

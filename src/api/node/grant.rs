@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use zeroize::Zeroizing;
 
-use crate::api::boot::reach;
+use crate::api::boot::{Caller, reach};
 use crate::api::context::Context;
 use crate::api::node::answer;
 use crate::api::node::measure::measured;
@@ -48,7 +48,8 @@ async fn serve(context: &Context, peer: Peer, session: &str) -> Result<Zeroizing
     let nonce = Zeroizing::new(made);
     let hash = nonce_hash(nonce.as_slice());
     let root = fingerprint(&trust.keys.root());
-    let archive = Grant { session, nonce, head: reach(context, peer).base(), root }.archive();
+    let head = reach(context, Caller { peer, is_secure: false }).base();
+    let archive = Grant { session, nonce, head, root }.archive();
     // Only for who gets it: hashing the initrds of an image for the first time is work.
     let known = trust.sessions.get(session).filter(|known| known.channel.address == Some(from));
     let measured = match known.and_then(|known| known.given) {

@@ -7,7 +7,7 @@ use crate::app::config::Span;
 use crate::app::config::images::LinkRate;
 use crate::app::config_file::{At, Problems, Section};
 use crate::base::{Ipv4Net, Ipv4Range, Millis, NetworkName};
-use crate::model::{DhcpMode, Network, Site, UnknownPolicy};
+use crate::model::{DhcpMode, LoaderTls, Network, Site, UnknownPolicy};
 
 /// Leases shorter than this keep clients and disk busy for nothing.
 const LEASE_MIN_S: u64 = 30;
@@ -25,7 +25,12 @@ const SHORT_LEASE_S: u64 = 300;
 const LINK_NAME_MAX: usize = 15;
 
 /// Reads `[cluster]`, `[boot]` and every `[[network]]`.
-pub(crate) fn site(root: &mut Section<'_, '_>, http: &[SocketAddr], problems: &mut Problems<'_>) -> Site {
+pub(crate) fn site(
+    root: &mut Section<'_, '_>,
+    http: &[SocketAddr],
+    https: &[SocketAddr],
+    problems: &mut Problems<'_>,
+) -> Site {
     let mut cluster = root.section("cluster", problems);
     let name = cluster.parsed::<Label>("name", problems);
     let short_name = cluster.parsed::<Label>("short_name", problems);
@@ -34,6 +39,7 @@ pub(crate) fn site(root: &mut Section<'_, '_>, http: &[SocketAddr], problems: &m
     cluster.finish(problems);
     let mut boot = root.section("boot", problems);
     let kernel_params = boot.text("kernel_params", problems);
+    let loader_tls = loader_tls(&mut boot, https, problems);
     boot.finish(problems);
     if let Some(At { value, line }) = &kernel_params
         && let Err(error) = crate::wire::ipxe::check(value)
@@ -57,7 +63,31 @@ pub(crate) fn site(root: &mut Section<'_, '_>, http: &[SocketAddr], problems: &m
         http_port: http.first().map_or(default.http_port, SocketAddr::port),
         head: head.map(|at| at.value),
         kernel_params: kernel_params.map_or_else(String::new, |at| at.value),
+        loader_tls,
     }
+}
+
+/// `boot.https`. Whom loaders are to trust, the head's authority says at its start.
+fn loader_tls(
+    boot: &mut Section<'_, '_>,
+    https: &[SocketAddr],
+    problems: &mut Problems<'_>,
+) -> Option<LoaderTls> {
+    let At { value, line } = boot.text("https", problems)?;
+    let always = match value.as_str() {
+        "off" => return None,
+        "auto" => false,
+        "on" => true,
+        _ => {
+            problems.add(line, "boot.https", format!("{value:?} is none of off, auto, on"));
+            return None;
+        }
+    };
+    let Some(address) = https.first() else {
+        problems.add(line, "boot.https", "needs an address in https.listen");
+        return None;
+    };
+    Some(LoaderTls { port: address.port(), always, roots: Vec::new() })
 }
 
 fn network(section: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Option<Network> {

@@ -58,9 +58,9 @@ fn a_certificate_is_renewed_when_it_ages_or_the_head_gets_another_name() {
     assert!(!keeper.is_good(&served));
     let served = keeper.renew().unwrap();
     assert!(keeper.is_good(&served));
-    let Served::Own(mut leaf) = served else { panic!("not our own") };
+    let Served::Own { mut leaf, rsa_root } = served else { panic!("not our own") };
     leaf.ends = now() + Millis::from_secs(86_400);
-    assert!(!keeper.is_good(&Served::Own(leaf)));
+    assert!(!keeper.is_good(&Served::Own { leaf, rsa_root }));
 }
 
 #[test]
@@ -140,7 +140,7 @@ async fn certificates_are_renewed_under_load_and_no_request_fails() {
     let acceptor = tls::acceptor(Arc::clone(&keeper.certificates)).unwrap();
     let address = http.listen_tls("127.0.0.1:0".parse().unwrap(), acceptor, 80, &tasks).unwrap();
     let clients =
-        [connector(keeper.vault.authority.pem(), false), connector(keeper.vault.rsa_authority.pem(), true)];
+        [connector(&keeper.vault.authority.pem(), false), connector(&keeper.vault.rsa_authority.pem(), true)];
     let shown: [Arc<Mutex<BTreeSet<Vec<u8>>>>; 2] = Default::default();
     let over = Arc::new(AtomicBool::new(false));
     let ends = Arc::clone(&over);

@@ -140,7 +140,7 @@ fn again(script: Script, decision: &Decision, asked: &Asked<'_>, reach: Reach) -
         waiting_url(decision, asked, reach)
     } else {
         let identity = identity(decision, asked);
-        format!("{}{}?{identity}&retry={}", reach.base(), asked.path, asked.retry.saturating_add(1))
+        format!("{}{}?{identity}&retry={}", reach.loader(), asked.path, asked.retry.saturating_add(1))
     };
     let pause = pause(PAUSE_S, asked.retry).to_string();
     Ok(script.command(":boot_retry").with("sleep", &pause, "")?.with("chain", &url, "")?.command(""))
@@ -170,7 +170,7 @@ fn hold(script: Script, decision: &Decision, asked: &Asked<'_>, reach: Reach) ->
 fn waiting_url(decision: &Decision, asked: &Asked<'_>, reach: Reach) -> String {
     let seconds = asked.now.0 / 1000;
     let identity = identity(decision, asked);
-    format!("{}{}?{identity}&arch=${{buildarch}}&ts={seconds}", reach.base(), asked.path)
+    format!("{}{}?{identity}&arch=${{buildarch}}&ts={seconds}", reach.loader(), asked.path)
 }
 
 /// By which of its names a machine asks again: the hardware address if one is known, as BSS does.

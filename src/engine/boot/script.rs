@@ -14,13 +14,21 @@ use crate::wire::ipxe::{Script, Unwritable};
 pub struct Reach {
     pub head: Ipv4Addr,
     pub port: u16,
+    /// Port of HTTPS, if the loader is to fetch what it fetches over TLS.
+    pub tls: Option<u16>,
 }
 
 impl Reach {
-    /// The URL below which everything of the head lies.
+    /// The URL below which everything of the head lies, for systems: an initramfs knows no authority of ours.
     #[must_use]
     pub fn base(self) -> String {
-        format!("http://{}:{}", self.head, self.port)
+        url::plain(self.head, self.port)
+    }
+
+    /// The same for the loader.
+    #[must_use]
+    pub fn loader(self) -> String {
+        self.tls.map_or_else(|| self.base(), |port| url::tls(self.head, port))
     }
 }
 
@@ -105,9 +113,9 @@ fn again(script: Script, request: &Request, reach: Reach) -> Result<Script, Unwr
     let pause = PAUSE_S.checked_shl(doublings).unwrap_or(PAUSE_MAX_S).clamp(PAUSE_S, PAUSE_MAX_S);
     let attempt = request.attempt.saturating_add(1);
     let base = match request.mac {
-        Some(mac) => url::script(reach.head, reach.port, mac),
+        Some(mac) => url::script(&reach.loader(), mac),
         // The head finds the machine by its address.
-        None => format!("{}{}?arch=${{buildarch}}&platform=${{platform}}", reach.base(), url::SCRIPT),
+        None => format!("{}{}?arch=${{buildarch}}&platform=${{platform}}", reach.loader(), url::SCRIPT),
     };
     script.command(":retry").with("sleep", &pause.to_string(), "")?.with(
         "chain --autofree --replace",
@@ -126,7 +134,7 @@ pub(in crate::engine::boot) fn absolute(target: &str, reach: Reach) -> String {
     if target.contains("://") || target.starts_with("${") {
         target.to_owned()
     } else {
-        format!("{}{}/{}", reach.base(), url::IMAGES, target.trim_start_matches('/'))
+        format!("{}{}/{}", reach.loader(), url::IMAGES, target.trim_start_matches('/'))
     }
 }
 
@@ -204,18 +212,35 @@ pub(in crate::engine::boot) fn own_script(text: &str) -> String {
 
 /// The constant script behind `/boot.ipxe`: finds the machine's address and asks for its own script.
 #[must_use]
-pub fn entry(reach: Reach) -> String {
-    let base = format!("{}{}", reach.base(), url::SCRIPT);
+pub fn entry(site: &Site, reach: Reach) -> String {
+    let chain = |base: &str| format!("chain --autofree --replace {} || goto retry", asking(base));
+    match &site.loader_tls {
+        // Nobody knows yet whether this loader trusts the head. iPXE takes the roots that it trusts from the answer that
+        // named it to the firmware; as long as it has no other answer, that is what `trust` shows.
+        Some(tls) if reach.tls.is_none() && !tls.always => {
+            let secure = chain(&url::tls(reach.head, tls.port));
+            entered(&["isset ${trust} || goto plain", &secure, ":plain", &chain(&reach.base())])
+        }
+        Some(_) | None => entered(&[&chain(&reach.loader())]),
+    }
+}
+
+fn asking(base: &str) -> String {
     let query = "mac=${netX/mac:hexhyp}&uuid=${uuid}&arch=${buildarch}&platform=${platform}";
+    format!("{base}{}?{query}", url::SCRIPT)
+}
+
+fn entered(chain: &[&str]) -> String {
+    let chain = chain.join("\n");
     format!(
         "#!ipxe\n\
+         :start\n\
          isset ${{netX/ip}} || dhcp || goto retry\n\
-         chain --autofree --replace {base}?{query} || goto retry\n\
+         {chain}\n\
          :retry\n\
          echo muster: the head does not answer, trying again\n\
          sleep 5\n\
-         isset ${{netX/ip}} || dhcp ||\n\
-         chain --autofree --replace {base}?{query} || goto retry\n"
+         goto start\n"
     )
 }
 

@@ -26,21 +26,31 @@ pub const NODE: &str = "/node/v1";
 
 /// The URL of a boot session's grant. The session's name is no secret; what it leads to is served once, to one address.
 #[must_use]
-pub fn grant(head: Ipv4Addr, port: u16, session: SessionId) -> String {
-    format!("http://{head}:{port}{SESSIONS}/{session}/{GRANT}")
+pub fn grant(base: &str, session: SessionId) -> String {
+    format!("{base}{SESSIONS}/{session}/{GRANT}")
 }
 
 /// The URL of a machine's script. iPXE fills in the `${…}` parts itself, also within option 67.
 #[must_use]
-pub fn script(head: Ipv4Addr, port: u16, mac: Mac) -> String {
+pub fn script(base: &str, mac: Mac) -> String {
     let mac = mac.hyphenated();
-    format!(
-        "http://{head}:{port}{SCRIPT}?mac={mac}&uuid=${{uuid}}&arch=${{buildarch}}&platform=${{platform}}"
-    )
+    format!("{base}{SCRIPT}?mac={mac}&uuid=${{uuid}}&arch=${{buildarch}}&platform=${{platform}}")
 }
 
 /// The URL of a loader, for firmware that boots over HTTP.
 #[must_use]
-pub fn loader(head: Ipv4Addr, port: u16, file: &str) -> String {
-    format!("http://{head}:{port}{LOADERS}/{file}")
+pub fn loader(base: &str, file: &str) -> String {
+    format!("{base}{LOADERS}/{file}")
+}
+
+/// Below which everything of the head lies.
+#[must_use]
+pub fn plain(head: Ipv4Addr, port: u16) -> String {
+    format!("http://{head}:{port}")
+}
+
+/// The same over TLS.
+#[must_use]
+pub fn tls(head: Ipv4Addr, port: u16) -> String {
+    format!("https://{head}:{port}")
 }

@@ -22,6 +22,8 @@ pub struct Answer {
     pub sighting: Option<Sighting>,
     /// True: our iPXE is handed to a foreign iPXE now; remember the time for `Observed::chained`.
     pub chained: bool,
+    /// True: the firmware's loader is told whom to trust; `Observed::anchored` from now on.
+    pub anchored: bool,
     pub explanation: Explanation,
 }
 

@@ -47,8 +47,23 @@ fn is_loop(case: &Case<'_>) -> bool {
 
 fn script(case: &Case<'_>) -> Boot {
     match case.request.mac {
-        Some(mac) => Boot::Script { url: url::script(case.head, case.snapshot.site.http_port, mac) },
+        Some(mac) => match base(case, case.request.features.https && case.observed.anchored) {
+            Some(base) => Boot::Script { url: url::script(&base, mac) },
+            None => Boot::None(NoBoot::NoHttps),
+        },
         None => Boot::None(NoBoot::NoHardwareAddress),
+    }
+}
+
+/// Below which a loader finds everything. `ready`: it speaks TLS and knows whom to trust. None: it must, and cannot.
+fn base(case: &Case<'_>, ready: bool) -> Option<String> {
+    let site = &case.snapshot.site;
+    match &site.loader_tls {
+        Some(tls) if ready || tls.always && case.request.features.https => {
+            Some(url::tls(case.head, tls.port))
+        }
+        Some(tls) if tls.always => None,
+        Some(_) | None => Some(url::plain(case.head, site.http_port)),
     }
 }
 
@@ -57,8 +72,13 @@ fn loader(case: &Case<'_>) -> Boot {
     let chosen = loader::choose(firmware, arch, case.node(), &case.snapshot.inventory);
     match (chosen, firmware) {
         (Ok(loader), Firmware::UefiHttp) => {
-            let url = url::loader(case.head, case.snapshot.site.http_port, &loader.file);
-            Boot::Url { url, rule: loader.rule }
+            let site = &case.snapshot.site;
+            // Firmware knows our authority only if somebody told its setup, so that the site must ask for it.
+            let base = match site.loader_tls.as_ref().filter(|tls| tls.always) {
+                Some(tls) => url::tls(case.head, tls.port),
+                None => url::plain(case.head, site.http_port),
+            };
+            Boot::Url { url: url::loader(&base, &loader.file), rule: loader.rule }
         }
         (Ok(loader), Firmware::Bios | Firmware::Uefi | Firmware::RaspberryPi | Firmware::Unknown) => {
             Boot::File { name: loader.file, rule: loader.rule }

@@ -27,7 +27,7 @@ use crate::base::Timestamp;
 use crate::engine::dhcp::case::Case;
 use crate::engine::dhcp::reply::Draft;
 use crate::model::lease::LeaseChange;
-use crate::model::{DhcpMode, LeaseState, LeaseTable, Snapshot};
+use crate::model::{DhcpMode, LeaseState, LeaseTable, Snapshot, Stage};
 use crate::wire::dhcp::{Message, MessageType};
 
 /// What the shell has seen so far and the decision depends on.
@@ -36,6 +36,8 @@ pub struct Observed<'a> {
     pub leases: &'a LeaseTable,
     /// When our iPXE was last handed to this machine's foreign iPXE.
     pub chained: Option<Timestamp>,
+    /// True: the answer that named the loader to this machine's firmware told it whom to trust.
+    pub anchored: bool,
 }
 
 /// Outcome of one message: silence, or a draft, each with what it does to the lease table.
@@ -194,7 +196,14 @@ fn boot_data(case: &Case<'_>, kind: MessageType) -> Result<Draft, Reason> {
 }
 
 fn silence(reason: Reason, explanation: Explanation) -> Answer {
-    Answer { verdict: Verdict::Silence(reason), lease: None, sighting: None, chained: false, explanation }
+    Answer {
+        verdict: Verdict::Silence(reason),
+        lease: None,
+        sighting: None,
+        chained: false,
+        anchored: false,
+        explanation,
+    }
 }
 
 /// Puts outcome and explanation together.
@@ -220,8 +229,10 @@ fn conclude(case: &Case<'_>, (outcome, lease): Outcome, mut explanation: Explana
     explanation.lease = draft.lease;
     explanation.boot = draft.boot;
     explanation.options = sent_options(&message);
+    let anchored =
+        last_word && case.request.stage == Stage::Firmware && options::anchors(&explanation.options);
     let verdict = Verdict::Reply { message, route: draft.route, source: draft.source };
-    Answer { verdict, lease, sighting, chained, explanation }
+    Answer { verdict, lease, sighting, chained, anchored, explanation }
 }
 
 /// The options as they stand in the bytes: after the size limit took its share.

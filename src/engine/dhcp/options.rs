@@ -19,6 +19,14 @@ const RASPBERRY_PI: &[u8] = b"\x06\x01\x08\x0a\x04\x00PXE\x09\x14\x00\x00\x11Ras
 /// `no-pxedhcp` (175.176): iPXE need not wait for ProxyDHCP offers, which saves it two seconds.
 const NO_PXEDHCP: [u8; 3] = [0xb0, 1, 1];
 
+/// `trust` (175.90): SHA-256 of the root certificates that iPXE trusts, one behind the other. iPXE reads it at its
+/// start, in the answer that named it to the firmware; in its own answer it comes too late (measured 2026-11, iPXE of
+/// May 2025).
+const TRUST: u8 = 0x5a;
+
+/// Roots of which an option of 255 octets has room; of more, the first count.
+const ROOTS_MAX: usize = 7;
+
 /// Longest text of the header's `file` field.
 const FILE_MAX: usize = 127;
 
@@ -125,6 +133,9 @@ pub(crate) fn add_boot(message: &mut Message, case: &Case<'_>, boot: &Boot, prox
             message.options.set(code::VENDOR, RASPBERRY_PI);
         }
     }
+    if matches!(boot, Boot::File { .. } | Boot::Url { .. }) {
+        add_trust(message, case);
+    }
     message.siaddr = case.head;
     let wants_root = match case.request.stage {
         Stage::Ipxe | Stage::ForeignIpxe => true,
@@ -134,6 +145,19 @@ pub(crate) fn add_boot(message: &mut Message, case: &Case<'_>, boot: &Boot, prox
         // Site scripts embedded in iPXE builds take the head's address from here.
         message.options.set(code::ROOT_PATH, case.head.to_string());
     }
+}
+
+fn add_trust(message: &mut Message, case: &Case<'_>) {
+    let roots = case.snapshot.site.loader_tls.as_ref().map(|tls| tls.roots.as_slice()).unwrap_or_default();
+    let octets: Vec<u8> = roots.iter().take(ROOTS_MAX).flat_map(|root| root.0).collect();
+    if let Some(length) = u8::try_from(octets.len()).ok().filter(|length| *length > 0) {
+        message.options.set(code::IPXE, [vec![TRUST, length], octets].concat());
+    }
+}
+
+/// True if these options tell a loader whom to trust.
+pub(crate) fn anchors(options: &[(u8, Vec<u8>)]) -> bool {
+    options.iter().any(|(code, value)| *code == code::IPXE && value.first() == Some(&TRUST))
 }
 
 /// A file by TFTP, named in `file` and, if asked, 67 with one NUL: old firmware reads the octet behind.

@@ -65,6 +65,7 @@ reasons! {
         LocalDisk "local_disk" "the node is to boot its local disk",
         ChainLoop "chain_loop" "this iPXE was handed ours moments ago and came back: a loop",
         UnsupportedArch "unsupported_arch" "no loader exists for this processor or firmware",
+        NoHttps "no_https" "boot.https is on, and this iPXE was built without HTTPS",
         NoHardwareAddress "no_hardware_address" "no hardware address is known under which to find its script",
         UnknownFirmware "unknown_firmware" "the architecture number is unknown",
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::base::limits::{CHAIN_ONCE_SPAN, DHCP_QUEUE_FRAMES};
+use crate::base::limits::{ANCHORED_MAX, ANCHORED_SPAN, CHAIN_ONCE_SPAN, DHCP_QUEUE_FRAMES};
 use crate::base::{Mac, NetworkName, Timestamp};
 use crate::engine::dhcp::{
     AddressRule, Answer, Ingress, Observed, Request, Route, Verdict, respond, watch as listen,
@@ -85,6 +85,8 @@ struct Task {
     limiter: Limiter,
     /// When our iPXE was last handed to a machine's foreign one.
     chained: HashMap<Mac, Timestamp>,
+    /// When a machine's loader was last told whom to trust. Full: who comes then boots over plain HTTP.
+    anchored: HashMap<Mac, Timestamp>,
     links: Links,
     shadow: Option<Shadow>,
     counters: Arc<DhcpCounters>,
@@ -116,6 +118,7 @@ impl Dhcp {
             probes: Probes::default(),
             limiter: Limiter::default(),
             chained: HashMap::new(),
+            anchored: HashMap::new(),
             links: Links::new(inputs, Arc::clone(&counters), tasks.clone()),
             shadow,
             counters: Arc::clone(&counters),
@@ -200,9 +203,16 @@ impl Task {
             return;
         }
         let chained = request.mac.and_then(|mac| self.chained.get(&mac).copied());
-        let answer = respond(&request, &snapshot, &Observed { leases: self.ledger.leases(), chained }, now);
+        let anchored = request.mac.is_some_and(|mac| self.anchored.contains_key(&mac));
+        let observed = Observed { leases: self.ledger.leases(), chained, anchored };
+        let answer = respond(&request, &snapshot, &observed, now);
         if let Some(mac) = request.mac.filter(|_| answer.chained) {
             self.chained.insert(mac, now);
+        }
+        if let Some(mac) = request.mac.filter(|_| answer.anchored)
+            && (anchored || self.anchored.len() < ANCHORED_MAX)
+        {
+            self.anchored.insert(mac, now);
         }
         self.carry_out(&request, answer, now);
     }
@@ -362,6 +372,7 @@ impl Task {
         if slow {
             self.links.count_drops();
             self.chained.retain(|_, chained| now.since(*chained) < CHAIN_ONCE_SPAN);
+            self.anchored.retain(|_, anchored| now.since(*anchored) < ANCHORED_SPAN);
             self.refresh();
         }
         if snapshot.revision != self.seen {

@@ -29,6 +29,8 @@ pub enum TlsError {
     File { path: PathBuf, why: String },
     #[error("{0} holds no certificate")]
     Empty(PathBuf),
+    #[error("no PEM: {0}")]
+    Pem(String),
     #[error("certificate and key cannot be used")]
     Pair(#[source] rustls::Error),
     #[error("TLS cannot be set up")]
@@ -41,22 +43,18 @@ impl Certificates {
     /// # Errors
     /// The library does not take one of them; the ones before go on then.
     pub fn put_leaves(&self, usual: &Leaf, rsa: &Leaf) -> Result<(), TlsError> {
-        let pair = |leaf: &Leaf| {
-            let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.key.clone()));
-            let chain = [&leaf.certificate, &leaf.root].map(|der| CertificateDer::from(der.clone()));
-            certified(chain.to_vec(), &key)
-        };
         let (usual, rsa) = (pair(usual)?, pair(rsa)?);
         self.usual.store(Some(usual));
         self.rsa.store(Some(rsa));
         Ok(())
     }
 
-    /// Serves the certificate chain and key of these PEM files from now on.
+    /// Serves the certificate chain and key of these PEM files from now on. `loaders`: what loaders are shown, who know
+    /// the head's own authority alone.
     ///
     /// # Errors
     /// A file cannot be read, or the two do not fit.
-    pub fn put_files(&self, certificate: &Path, key: &Path) -> Result<(), TlsError> {
+    pub fn put_files(&self, certificate: &Path, key: &Path, loaders: Option<&Leaf>) -> Result<(), TlsError> {
         let file = |path: &Path| {
             let path = path.to_owned();
             move |error: rustls::pki_types::pem::Error| TlsError::File { path, why: error.to_string() }
@@ -67,10 +65,39 @@ impl Certificates {
             return Err(TlsError::Empty(certificate.to_owned()));
         }
         let key = PrivateKeyDer::from_pem_file(key).map_err(file(key))?;
-        self.usual.store(Some(certified(chain, &key)?));
-        self.rsa.store(None);
+        self.put_foreign(chain, &key, loaders)
+    }
+
+    /// The same of a chain and a key in memory, PEM.
+    ///
+    /// # Errors
+    /// They cannot be read, or do not fit.
+    pub fn put_pem(&self, chain: &str, key: &str, loaders: Option<&Leaf>) -> Result<(), TlsError> {
+        let wrong = |error: rustls::pki_types::pem::Error| TlsError::Pem(error.to_string());
+        let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(wrong)?;
+        self.put_foreign(chain.map_err(wrong)?, &key, loaders)
+    }
+
+    fn put_foreign(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        key: &PrivateKeyDer<'static>,
+        loaders: Option<&Leaf>,
+    ) -> Result<(), TlsError> {
+        let usual = certified(chain, key)?;
+        let loaders = loaders.map(pair).transpose()?;
+        self.usual.store(Some(usual));
+        self.rsa.store(loaders);
         Ok(())
     }
+}
+
+/// A certificate of our own, and the root behind it.
+fn pair(leaf: &Leaf) -> Result<Arc<CertifiedKey>, TlsError> {
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.key.clone()));
+    let chain = [&leaf.certificate, &leaf.root].map(|der| CertificateDer::from(der.clone()));
+    certified(chain.to_vec(), &key)
 }
 
 fn certified(
@@ -92,12 +119,26 @@ impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let fits = |pair: &Arc<CertifiedKey>| pair.key.choose_scheme(hello.signature_schemes()).is_some();
         let usual = self.usual.load_full();
+        let rsa = || self.rsa.load_full().filter(fits);
+        // Firmware and iPXE: they ask by address, and what they trust is the authority with the RSA key. Its root says
+        // nothing critical that they cannot read.
+        if is_old(&hello)
+            && hello.server_name().is_none()
+            && let Some(rsa) = rsa()
+        {
+            return Some(rsa);
+        }
         if usual.as_ref().is_some_and(fits) {
             return usual;
         }
         // With neither, the handshake fails by what it lacks, not by our silence.
-        self.rsa.load_full().filter(fits).or(usual)
+        rsa().or(usual)
     }
+}
+
+/// True for a client that knows no TLS 1.3: it offers none of its suites (RFC 8446 section B.4).
+fn is_old(hello: &ClientHello<'_>) -> bool {
+    !hello.cipher_suites().iter().any(|suite| u16::from(*suite) >> 8 == 0x13)
 }
 
 /// What the listeners speak: TLS 1.2 and 1.3, and HTTP/1.1 in it.

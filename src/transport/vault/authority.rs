@@ -1,50 +1,45 @@
 //! The head's own certificate authority, and the certificates that it gives to this head's HTTPS listeners.
+//!
+//! It is replaced with an overlap: its successor's root is published a day before it signs, so that clients that
+//! look daily never meet a stranger, and the former root for a month after, as long as what it signed may live.
+//! `DATA_DIR/keys` holds, each written whole or not at all, `NAME.sealed` (key and root), `NAME-next.sealed` (when it
+//! takes over; key and root) and `NAME-former.json` (roots, and until when).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, PublicKeyData as _, RsaKeySize, SanType, date_time_ymd,
-};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use arc_swap::ArcSwap;
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::base::build::BUILT;
+use crate::base::limits::{AUTHORITIES_FORMER_MAX, AUTHORITY_NOTICE, LEAF_LIFE};
 use crate::base::{Digest, Millis, Timestamp};
-use crate::transport::vault::{Chest, VaultError, file, keyfile};
-
-/// Life of the authority: as long as a head is in use. Replacing it means telling every client.
-const ROOT_LIFE: Millis = Millis::from_secs(10 * 365 * 86_400);
-
-/// Life of a serving certificate. Apple's and Mozilla's clients refuse more than 398 days; a stolen key is
-/// worth a month at most.
-const LEAF_LIFE: Millis = Millis::from_secs(30 * 86_400);
-
-/// How long before now a certificate begins: clocks of nodes that just booted are behind.
-const BACKDATE: Millis = Millis::from_secs(86_400);
-
-/// 2025-01-01: an earlier clock is not set yet, and must not make a certificate that has ended before it is.
-const EARLIEST: Timestamp = Timestamp(1_735_689_600_000);
-
-/// Of which kind the keys of an authority and of its certificates are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    /// ECDSA on P-256: small and fast.
-    P256,
-    /// RSA of 2048 bits, for firmware and for iPXE before 2025-12-19, which know nothing else.
-    Rsa2048,
-}
+use crate::transport::vault::root::{self, BACKDATE, Kind, Root, named, span};
+use crate::transport::vault::{Chest, Scope, VaultError, file, keyfile};
 
 /// The authority.
 pub struct Authority {
     kind: Kind,
-    key: KeyPair,
-    pem: String,
+    folder: PathBuf,
+    /// Its roots, for everybody to read.
+    published: PathBuf,
+    state: ArcSwap<State>,
 }
+
+#[derive(Clone)]
+struct State {
+    current: Arc<Root>,
+    /// Who takes over, and when.
+    next: Option<(Timestamp, Arc<Root>)>,
+    former: Vec<Former>,
+}
+
+/// A former root, PEM, and until when it is published.
+type Former = (String, u64);
 
 /// A serving certificate with its key, both DER. The key is never written down.
 pub struct Leaf {
@@ -53,7 +48,10 @@ pub struct Leaf {
     pub root: Vec<u8>,
     /// PKCS #8.
     pub key: Vec<u8>,
+    /// What it was to be for.
     pub names: BTreeSet<String>,
+    /// Names of those that it is not for: the root was made for other networks, and its successor will know them.
+    pub left_out: BTreeSet<String>,
     pub begins: Timestamp,
     pub ends: Timestamp,
 }
@@ -63,45 +61,96 @@ impl Authority {
     pub(crate) fn open(
         kind: Kind,
         (chest, folder): (&Chest, &Path),
-        certificate: &Path,
+        published: &Path,
+        scope: Option<&Scope>,
         now: Timestamp,
     ) -> Result<Authority, VaultError> {
-        let make = |error: rcgen::Error| VaultError::Make(error.to_string());
-        let read = |pem: &str| KeyPair::from_pem(pem).map_err(|error| error.to_string());
-        let pair = keyfile::open(chest, folder, kind.file(), read, || {
-            let pair = kind.generate().map_err(make)?;
-            let pem = Zeroizing::new(pair.serialize_pem());
-            Ok((pair, pem))
+        let (key, certificate) = keyfile::open(chest, folder, kind.file(), read, || {
+            let root = Root::make(kind, scope, now)?;
+            let text = root.text();
+            Ok(((root.key, Some(root.pem)), text))
         })?;
-        let pem = match file::read(certificate)? {
-            Some(pem) => pem,
-            // First start, or somebody removed it: the key is what counts.
-            None => {
-                let pem = root(&pair, now).self_signed(&pair).map_err(make)?.pem();
-                file::write(certificate, pem.as_bytes(), 0o644)?;
-                pem
-            }
+        // A former version kept the certificate in the open alone.
+        let beside = || file::read(published).map(|text| text.and_then(|text| Root::first(&text)));
+        let known = match &certificate {
+            Some(pem) => Some(pem.clone()),
+            None => beside()?,
         };
-        Ok(Authority { kind, key: pair, pem })
+        let current = match known.filter(|pem| Root::fits(&key, pem)) {
+            Some(pem) => Root::of(key, pem)?,
+            // Somebody brought a key of their own: the key is what counts.
+            None => Root::signed(kind, key, scope, now)?,
+        };
+        if certificate.as_ref() != Some(&current.pem) {
+            chest.write_file(kind.file(), current.text().as_bytes())?;
+        }
+        let next = read_next(chest, kind)?.filter(|(_, root)| root.pem != current.pem);
+        let mut former = read_former(&former_path(folder, kind))?;
+        former.retain(|(pem, until)| *until > now.0 && *pem != current.pem);
+        let state = State { current: Arc::new(current), next, former };
+        let authority = Authority {
+            kind,
+            folder: folder.to_owned(),
+            published: published.to_owned(),
+            state: ArcSwap::from_pointee(state),
+        };
+        authority.publish()?;
+        Ok(authority)
     }
 
-    /// The root certificate, PEM.
+    /// The root certificates that clients may meet, PEM: the one that signs, its successor, former ones.
     #[must_use]
-    pub fn pem(&self) -> &str {
-        &self.pem
+    pub fn roots(&self) -> Vec<String> {
+        let state = self.state.load();
+        let now = std::iter::once(&state.current.pem);
+        let next = state.next.iter().map(|(_, root)| &root.pem);
+        now.chain(next).chain(state.former.iter().map(|(pem, _)| pem)).cloned().collect()
+    }
+
+    /// All of them in one text.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.roots().concat()
+    }
+
+    /// SHA-256 of the root that signs and of its successor's.
+    #[must_use]
+    pub fn anchors(&self) -> Vec<Digest> {
+        let state = self.state.load();
+        let next = state.next.iter().map(|(_, root)| &root.der);
+        let all = std::iter::once(&state.current.der).chain(next);
+        all.map(|der| Digest(Sha256::digest(der).into())).collect()
+    }
+
+    /// The root that signs, DER.
+    #[must_use]
+    pub fn root(&self) -> Vec<u8> {
+        self.state.load().current.der.clone()
+    }
+
+    /// When the next one takes over; None: there is none.
+    #[must_use]
+    pub fn takes_over(&self) -> Option<Timestamp> {
+        self.state.load().next.as_ref().map(|(at, _)| *at)
     }
 
     /// Makes a serving certificate for these names and addresses, with a key of its own.
     ///
     /// # Errors
-    /// A name cannot stand in a certificate.
+    /// A name cannot stand in a certificate, or the clock is not set.
     pub fn issue(&self, names: &BTreeSet<String>, now: Timestamp) -> Result<Leaf, VaultError> {
+        if now < BUILT {
+            return Err(VaultError::Clock { now, built: BUILT });
+        }
         let make = |error: rcgen::Error| VaultError::Make(error.to_string());
-        let now = now.max(EARLIEST);
+        let state = self.state.load();
+        let current = &state.current;
+        let permits = |name: &&String| current.scope.as_ref().is_none_or(|scope| scope.permits(name));
+        let (held, left_out): (Vec<&String>, Vec<&String>) = names.iter().partition(permits);
         let (begins, ends) = (now - BACKDATE, now + LEAF_LIFE);
         let mut params = CertificateParams::default();
         span(&mut params, begins, ends);
-        for name in names {
+        for name in held {
             params.subject_alt_names.push(match name.parse::<IpAddr>() {
                 Ok(address) => SanType::IpAddress(address),
                 Err(_) => SanType::DnsName(name.as_str().try_into().map_err(make)?),
@@ -112,69 +161,144 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        let root_der = CertificateDer::from_pem_slice(self.pem.as_bytes());
-        let root_der = root_der.map_err(|error| VaultError::Make(error.to_string()))?.to_vec();
         let key = self.kind.generate().map_err(make)?;
-        let issuer = Issuer::new(root(&self.key, now), &self.key);
+        let issuer = Issuer::new(root::params(self.kind, &current.key, None, now), &current.key);
         let certificate = params.signed_by(&key, &issuer).map_err(make)?.der().to_vec();
-        Ok(Leaf { certificate, root: root_der, key: key.serialize_der(), names: names.clone(), begins, ends })
+        Ok(Leaf {
+            certificate,
+            root: current.der.clone(),
+            key: key.serialize_der(),
+            names: names.clone(),
+            left_out: left_out.into_iter().cloned().collect(),
+            begins,
+            ends,
+        })
+    }
+
+    /// Makes the next root and publishes it; from `at` on it signs.
+    pub(crate) fn announce(
+        &self,
+        chest: &Chest,
+        scope: Option<&Scope>,
+        now: Timestamp,
+        at: Timestamp,
+    ) -> Result<(), VaultError> {
+        let state = self.state.load_full();
+        if state.next.is_some() {
+            return Ok(());
+        }
+        if state.former.len() >= AUTHORITIES_FORMER_MAX {
+            return Err(VaultError::TooMany(AUTHORITIES_FORMER_MAX));
+        }
+        let root = Root::make(self.kind, scope, now)?;
+        let text = Zeroizing::new(serde_json::to_string(&(at.0, &*root.text())).map_err(wrong)?);
+        chest.write_file(&next_name(self.kind), text.as_bytes())?;
+        self.state.store(Arc::new(State { next: Some((at, Arc::new(root))), ..State::clone(&state) }));
+        self.publish()
+    }
+
+    /// Lets the next root take over. With `end` former ones are published no longer: a key was stolen.
+    pub(crate) fn take_over(&self, chest: &Chest, end: bool, now: Timestamp) -> Result<(), VaultError> {
+        let state = self.state.load_full();
+        let Some((_, next)) = state.next.clone() else { return Ok(()) };
+        let mut former = if end { Vec::new() } else { state.former.clone() };
+        if !end {
+            former.push((state.current.pem.clone(), (now + LEAF_LIFE).0));
+        }
+        // What still counts is on disk before what replaces it. Wherever the power fails, the next start goes on.
+        self.write_former(&former)?;
+        chest.write_file(self.kind.file(), next.text().as_bytes())?;
+        file::remove(&chest.file(&next_name(self.kind)))?;
+        self.state.store(Arc::new(State { current: next, next: None, former }));
+        self.publish()
+    }
+
+    /// Does what is due. True: something changed.
+    pub(crate) fn look(&self, chest: &Chest, now: Timestamp) -> Result<bool, VaultError> {
+        let state = self.state.load_full();
+        if state.next.as_ref().is_some_and(|(at, _)| *at <= now) {
+            self.take_over(chest, false, now)?;
+            return Ok(true);
+        }
+        let mut former = state.former.clone();
+        former.retain(|(_, until)| *until > now.0);
+        if former.len() == state.former.len() {
+            return Ok(false);
+        }
+        self.write_former(&former)?;
+        self.state.store(Arc::new(State { former, ..State::clone(&state) }));
+        self.publish()?;
+        Ok(true)
+    }
+
+    fn write_former(&self, former: &[Former]) -> Result<(), VaultError> {
+        let octets = serde_json::to_vec(former).map_err(wrong)?;
+        file::write(&former_path(&self.folder, self.kind), &octets, 0o600)
+    }
+
+    /// Leaves the roots where everybody can read them.
+    fn publish(&self) -> Result<(), VaultError> {
+        let pem = self.pem();
+        if file::read(&self.published)?.as_ref() == Some(&pem) {
+            return Ok(());
+        }
+        file::write(&self.published, pem.as_bytes(), 0o644)
     }
 }
 
-impl Kind {
-    /// Name of the key's file.
-    fn file(self) -> &'static str {
-        match self {
-            Kind::P256 => "ca",
-            Kind::Rsa2048 => "ca-rsa",
-        }
-    }
-
-    fn generate(self) -> Result<KeyPair, rcgen::Error> {
-        match self {
-            Kind::P256 => KeyPair::generate(),
-            Kind::Rsa2048 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
-        }
-    }
+/// Key and root of a file; of a former version's, the key alone.
+fn read(text: &str) -> Result<(KeyPair, Option<String>), String> {
+    let key = KeyPair::from_pem(text).map_err(|error| error.to_string())?;
+    Ok((key, Root::first(text)))
 }
 
-/// SHA-256 of a certificate in PEM, as browsers show it: pairs of upper-case digits with colons between them. None:
-/// it is none.
-#[must_use]
-pub fn print(pem: &str) -> Option<String> {
-    let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
-    let digest: [u8; 32] = Sha256::digest(&der).into();
-    Some(digest.map(|octet| format!("{octet:02X}")).join(":"))
+fn read_next(chest: &Chest, kind: Kind) -> Result<Option<(Timestamp, Arc<Root>)>, VaultError> {
+    let Some(octets) = chest.open_file(&next_name(kind))? else { return Ok(None) };
+    let bad = |why: String| VaultError::Key { path: chest.file(&next_name(kind)), why };
+    let (at, text): (u64, Zeroizing<String>) = serde_json::from_slice::<(u64, String)>(&octets)
+        .map(|(at, text)| (at, Zeroizing::new(text)))
+        .map_err(|error| bad(error.to_string()))?;
+    let (key, pem) = read(&text).map_err(bad)?;
+    let pem = pem.ok_or_else(|| bad("it has no certificate".to_owned()))?;
+    Ok(Some((Timestamp(at), Arc::new(Root::of(key, pem)?))))
+}
+
+fn read_former(path: &Path) -> Result<Vec<Former>, VaultError> {
+    let Some(octets) = file::read_private(path)? else { return Ok(Vec::new()) };
+    let wrong = |error: serde_json::Error| VaultError::Key { path: path.to_owned(), why: error.to_string() };
+    serde_json::from_slice(&octets).map_err(wrong)
+}
+
+fn former_path(folder: &Path, kind: Kind) -> PathBuf {
+    folder.join(format!("{}-former.json", kind.file()))
+}
+
+fn next_name(kind: Kind) -> String {
+    format!("{}-next", kind.file())
+}
+
+fn wrong(error: serde_json::Error) -> VaultError {
+    VaultError::Make(error.to_string())
 }
 
 impl Leaf {
     /// True if a third of its life is left, or the clock was set to before it began.
     #[must_use]
     pub fn is_due(&self, now: Timestamp) -> bool {
-        let now = now.max(EARLIEST);
         now < self.begins || now > self.ends - Millis(LEAF_LIFE.0 / 3)
     }
 }
 
-/// The root's certificate to be. Its name follows from its key, so that it needs nothing but the key to sign.
-fn root(key: &KeyPair, now: Timestamp) -> CertificateParams {
-    let now = now.max(EARLIEST);
-    let mut params = CertificateParams::default();
-    span(&mut params, now - BACKDATE, now + ROOT_LIFE);
-    let print = Digest(Sha256::digest(key.der_bytes()).into()).to_string();
-    params.distinguished_name = named(&format!("muster root {}", &print[..16]));
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").field("kind", &self.kind).finish_non_exhaustive()
+    }
 }
 
-fn named(name: &str) -> DistinguishedName {
-    let mut full = DistinguishedName::new();
-    full.push(DnType::CommonName, name);
-    full
+/// When a root that is announced now takes over.
+pub(crate) fn notice(now: Timestamp) -> Timestamp {
+    now + AUTHORITY_NOTICE
 }
 
-fn span(params: &mut CertificateParams, begins: Timestamp, ends: Timestamp) {
-    let date = |at: Timestamp| date_time_ymd(1970, 1, 1) + Duration::from_millis(at.0);
-    (params.not_before, params.not_after) = (date(begins), date(ends));
-}
+#[cfg(test)]
+mod tests;

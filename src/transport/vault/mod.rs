@@ -11,6 +11,8 @@ mod file;
 mod keyfile;
 mod nodes;
 mod passwords;
+mod root;
+mod scope;
 mod secrets;
 mod signer;
 mod site;
@@ -24,16 +26,20 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::Jwk;
+use tokio::sync::Notify;
 
-use crate::base::Timestamp;
+use crate::base::{Digest, Timestamp};
 use crate::engine::token::{Algorithm, Claims};
 
-use authority::Kind;
-pub use authority::{Authority, Leaf, print as authority_print};
+use authority::notice;
+pub use authority::{Authority, Leaf};
 pub use chest::{Chest, Purpose};
 pub use claim::ClaimCode;
 pub use nodes::{NodeKeys, random};
 pub use passwords::{PasswordError, Passwords};
+use root::Kind;
+pub use root::print as authority_print;
+pub use scope::Scope;
 pub use secrets::make_value;
 pub use site::SiteKey;
 pub use ssh::SshAuthority;
@@ -69,6 +75,23 @@ pub struct Vault {
     /// The same for clients that know RSA only.
     pub rsa_authority: Authority,
     folder: PathBuf,
+    scope: ScopeNow,
+    /// Raised when an authority was replaced: who serves its certificates is to look at once.
+    pub replaced: Notify,
+}
+
+/// For whom a new authority is to speak; none: for everybody.
+pub type ScopeNow = Arc<dyn Fn() -> Option<Scope> + Send + Sync>;
+
+/// What became of the authorities.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replaced {
+    /// The next ones are published, and sign from then on.
+    Announced(Timestamp),
+    /// The next ones sign; the former ones are published still.
+    TookOver,
+    /// New ones sign, and nothing else counts.
+    Ended,
 }
 
 /// Says why the keys cannot be used.
@@ -102,7 +125,11 @@ pub enum VaultError {
     Damaged(String),
     #[error("the key encryption key is the systemd credential {0}; its successor must come from there too")]
     NoSuccessor(&'static str),
-    #[error("{0} former keys still count; end them, or wait until their tokens have ended")]
+    #[error(
+        "the clock says {now}, and this program was built {built}; certificates wait until the clock is set"
+    )]
+    Clock { now: Timestamp, built: Timestamp },
+    #[error("{0} former keys still count; end them, or wait until what they signed has ended")]
     TooMany(usize),
 }
 
@@ -142,17 +169,43 @@ impl Vault {
         credentials: Option<&Path>,
         now: Timestamp,
     ) -> Result<Vault, VaultError> {
+        Vault::open_for(data_dir, credentials, Arc::new(|| None), now)
+    }
+
+    /// The same, with authorities that speak for this site alone.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_for(
+        data_dir: &Path,
+        credentials: Option<&Path>,
+        scope: ScopeNow,
+        now: Timestamp,
+    ) -> Result<Vault, VaultError> {
         let folder = data_dir.join(FOLDER);
         file::private_folder(&folder)?;
         let chest = Arc::new(Chest::open(&folder, credentials)?);
         let tokens = ArcSwap::from_pointee(TokenKeys::open(&chest, &folder, now)?);
         let site = Arc::new(SiteKey::open(&chest, &folder, &data_dir.join(SITE_KEY))?);
         let keys = (&*chest, folder.as_path());
-        let authority = Authority::open(Kind::P256, keys, &certificate_path(data_dir), now)?;
-        let rsa_authority = Authority::open(Kind::Rsa2048, keys, &data_dir.join(RSA_CERTIFICATE), now)?;
+        let own = scope();
+        let (usual, rsa) = (certificate_path(data_dir), data_dir.join(RSA_CERTIFICATE));
+        let authority = Authority::open(Kind::P256, keys, &usual, own.as_ref(), now)?;
+        let rsa_authority = Authority::open(Kind::Rsa2048, keys, &rsa, own.as_ref(), now)?;
         let nodes = Arc::new(NodeKeys::open(&chest, &folder, Arc::clone(&site))?);
         let ssh = Arc::new(SshAuthority::open(&chest, &folder)?);
-        Ok(Vault { chest, site, nodes, ssh, tokens, authority, rsa_authority, folder })
+        Ok(Vault {
+            chest,
+            site,
+            nodes,
+            ssh,
+            tokens,
+            authority,
+            rsa_authority,
+            folder,
+            scope,
+            replaced: Notify::new(),
+        })
     }
 
     /// The public keys of tokens, as they are published: those that sign, then former ones.
@@ -180,6 +233,56 @@ impl Vault {
         self.tokens.store(Arc::new(next));
         tracing::info!("the keys of tokens were replaced");
         Ok(())
+    }
+
+    /// Replaces the authorities: first says who comes next, and lets them take over a day later, or when it is called
+    /// again. With `end` at once, and the former ones count no longer.
+    ///
+    /// # Errors
+    /// A key cannot be made or written, or too many former ones still count.
+    pub fn rotate_authorities(&self, end: bool, now: Timestamp) -> Result<Replaced, VaultError> {
+        let _turn = self.chest.turn();
+        let both = [&self.authority, &self.rsa_authority];
+        let announced = both.iter().any(|authority| authority.takes_over().is_some());
+        if end || !announced {
+            let (scope, at) = ((self.scope)(), notice(now));
+            for authority in both {
+                authority.announce(&self.chest, scope.as_ref(), now, at)?;
+            }
+            if !end {
+                tracing::info!(%at, "the next certificate authorities are published");
+                self.replaced.notify_one();
+                return Ok(Replaced::Announced(at));
+            }
+        }
+        for authority in both {
+            authority.take_over(&self.chest, end, now)?;
+        }
+        tracing::info!(end, "the certificate authorities were replaced");
+        self.replaced.notify_one();
+        Ok(if end { Replaced::Ended } else { Replaced::TookOver })
+    }
+
+    /// Does what is due with the authorities. True: something changed.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn look(&self, now: Timestamp) -> Result<bool, VaultError> {
+        let _turn = self.chest.turn();
+        let changed = self.authority.look(&self.chest, now)?;
+        Ok(self.rsa_authority.look(&self.chest, now)? || changed)
+    }
+
+    /// SHA-256 of the roots that loaders are told to trust. They are always shown the certificate with an RSA key.
+    #[must_use]
+    pub fn loader_roots(&self) -> Vec<Digest> {
+        self.rsa_authority.anchors()
+    }
+
+    /// Every root that clients may meet, PEM.
+    #[must_use]
+    pub fn roots(&self) -> Vec<String> {
+        [self.authority.roots(), self.rsa_authority.roots()].concat()
     }
 }
 

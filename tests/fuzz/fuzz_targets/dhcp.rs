@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     let mut leases = LeaseTable::default();
     let request = Request::new(message, ingress);
     for _ in 0..2 {
-        let observed = Observed { leases: &leases, chained: None };
+        let observed = Observed { leases: &leases, chained: None, anchored: false };
         let answer = respond(&request, &site::SITE, &observed, Timestamp(1_000_000));
         if let Verdict::Reply { message, .. } = &answer.verdict {
             assert!((300..=1472).contains(&message.len()), "{} octets", message.len());

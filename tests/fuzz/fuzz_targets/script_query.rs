@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| {
     }
     let Ok(request) = query::parse(text, Some([192, 0, 2, 1].into())) else { return };
     let decision = decide(&site::SITE, &request);
-    let reach = Reach { head: [192, 0, 2, 254].into(), port: 8081 };
+    let reach = Reach { head: [192, 0, 2, 254].into(), port: 8081, tls: None };
     if let Ok(Some(script)) = render(&decision, &request, &site::SITE.site, reach) {
         let known = ["#!ipxe", "echo ", "kernel ", "initrd ", "boot ", ":retry", "sleep ", "chain ", "iseq ", "exit"];
         assert!(script.lines().all(|line| known.iter().any(|start| line.starts_with(start))), "{script}");

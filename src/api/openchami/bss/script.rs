@@ -1,6 +1,5 @@
 //! `/bootscript`: what a machine boots, in the words of BSS.
 
-use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -20,12 +19,11 @@ use crate::engine::boot::decide::turns_on_arch;
 use crate::engine::boot::{Decision, Outcome, Program, Request, Rule, decide_for};
 use crate::model::{Arch, Nid, Selector, Snapshot};
 use crate::transport::clock::now;
-use crate::transport::http::Peer;
 
 /// `GET /bootscript?mac=…|name=…|nid=…`, with `retry`, `arch`, `json`.
 pub(crate) async fn show(
     State(api): State<OpenChami>,
-    Extension(peer): Extension<Peer>,
+    caller: boot::Caller,
     uri: Uri,
     headers: HeaderMap,
     RawQuery(raw): RawQuery,
@@ -36,7 +34,7 @@ pub(crate) async fn show(
     let retry = query.first("retry").and_then(|text| text.parse().ok()).unwrap_or(0);
     let request = Request {
         mac: None,
-        address: peer.address(),
+        address: caller.peer.address(),
         uuid: None,
         arch: Arch::from_name(arch),
         attempt: retry,
@@ -57,7 +55,7 @@ pub(crate) async fn show(
     };
     let entry = entry(&snapshot, &decision);
     let asked = Asked { path: uri.path(), whom, named: &named, retry, now: now(), token: &entry.token };
-    let reach = boot::reach(&api.context, peer);
+    let reach = boot::reach(&api.context, caller);
     tracing::info!(whom = %asked.whom, retry, rule = %decision, "boot script for a client of BSS");
     if asks_arch {
         return ask_arch(&decision, &asked, reach).map(text).map_err(|error| unwritable(&decision, &error));
@@ -66,7 +64,7 @@ pub(crate) async fn show(
     let decision = if in_json || is_person(&headers) {
         decision
     } else {
-        match boot::script::granted(&api.context, &snapshot, decision, peer, None).await {
+        match boot::script::granted(&api.context, &snapshot, decision, caller, None).await {
             Ok(decision) => decision,
             Err(answer) => return Ok(answer),
         }

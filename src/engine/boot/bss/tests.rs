@@ -11,7 +11,7 @@ use crate::model::{
     Snapshot,
 };
 
-const REACH: Reach = Reach { head: std::net::Ipv4Addr::new(192, 0, 2, 254), port: 8081 };
+const REACH: Reach = Reach { head: std::net::Ipv4Addr::new(192, 0, 2, 254), port: 8081, tls: None };
 const KNOWN: Mac = Mac([0, 0, 0x5e, 0, 0x53, 1]);
 const UNKNOWN: Mac = Mac([0, 0, 0x5e, 0, 0x53, 0x99]);
 

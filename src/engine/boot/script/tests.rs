@@ -5,7 +5,7 @@ use crate::engine::boot::script::{Reach, kernel_line, render};
 use crate::engine::boot::{Decision, Outcome, Program, Request, Rule};
 use crate::model::{Node, NodeId, Site};
 
-const REACH: Reach = Reach { head: std::net::Ipv4Addr::new(192, 0, 2, 254), port: 8081 };
+const REACH: Reach = Reach { head: std::net::Ipv4Addr::new(192, 0, 2, 254), port: 8081, tls: None };
 
 fn check(target: Outcome, attempt: u32) -> Option<String> {
     let node = Arc::new(Node::new(NodeId(1), "nid001".parse().unwrap()));

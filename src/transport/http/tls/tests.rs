@@ -132,8 +132,9 @@ async fn files_that_do_not_fit_are_refused_and_the_old_certificate_stays() {
     let other = path("own.pem");
     std::fs::write(&other, own.signing_key.serialize_pem()).unwrap();
     std::fs::write(path("none.pem"), "").unwrap();
-    let put =
-        |certificate: &str, key: &std::path::Path| server.certificates.put_files(&path(certificate), key);
+    let put = |certificate: &str, key: &std::path::Path| {
+        server.certificates.put_files(&path(certificate), key, None)
+    };
     assert!(matches!(put("absent.pem", &other), Err(TlsError::File { .. })));
     assert!(matches!(put("none.pem", &other), Err(TlsError::Empty(_))));
     let alien = rcgen::KeyPair::generate().unwrap().serialize_pem();
