@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::api::context::Context;
 use crate::api::node::pack::{Packed, Parcel};
-use crate::api::node::{NodeTrust, answer, bearer, node_of, octets, read, socket};
+use crate::api::node::{NodeTrust, answer, bearer, node_of, octets, read, socket, told};
 use crate::api::problem::Problem;
 use crate::base::limits::{ATTESTATIONS_AT_ONCE, CHALLENGE_LIFE};
 use crate::base::{Timestamp, base32};
@@ -234,12 +234,16 @@ impl Proven<'_> {
                 return Err(Refusal::Late);
             }
             Ok(parcel.pack(trust, &snapshot, node, session).map(|packed| {
+                let contents = told::contents(&packed);
                 let Packed { reply, deliveries, withheld } = packed;
                 let answered = Answered { of: request, to: from, at: now, reply: reply.clone() };
                 session.attested(level, answered, deliveries, withheld);
-                reply
+                (reply, contents)
             }))
         });
-        Ok(answer(reply.await??, "application/json"))
+        let (reply, contents) = reply.await??;
+        let detail = format!("attested at level {level}: {contents}");
+        told::given(context, told::entry(node.name.as_str(), *from.ip(), session, &detail)).await?;
+        Ok(answer(reply, "application/json"))
     }
 }

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::api::boot::reach;
 use crate::api::context::Context;
-use crate::api::node::answer;
+use crate::api::node::{answer, told};
 use crate::api::problem::Problem;
 use crate::engine::trust::grant::Grant;
 use crate::engine::trust::keyset::fingerprint;
@@ -46,8 +46,17 @@ async fn serve(context: &Context, peer: Peer, session: &str) -> Result<Zeroizing
     })?;
     let nonce = Zeroizing::new(made);
     let hash = nonce_hash(nonce.as_slice());
-    match trust.sessions.change(session, |session| session.grant(from, hash, now())).await {
-        Ok(()) => {}
+    match trust
+        .sessions
+        .change(session, |session| session.grant(from, hash, now()).map(|()| session.node))
+        .await
+    {
+        Ok(node) => {
+            let snapshot = context.snapshot.load();
+            let name = snapshot.node(node).map_or_else(String::new, |node| node.name.to_string());
+            let entry = told::entry(&name, from, session, "a grant was made");
+            told::given(context, entry).await.map_err(Some)?;
+        }
         Err(ChangeError::Refused(_)) => return Err(None),
         Err(error) => return Err(Some(error.into())),
     }

@@ -13,6 +13,7 @@ mod grant;
 mod pack;
 pub mod secure;
 pub mod supply;
+mod told;
 
 use std::net::SocketAddrV4;
 use std::path::Path;
@@ -119,6 +120,7 @@ pub fn router(context: Context) -> Router {
     Router::new()
         .nest(url::NODE, messages)
         .route(&format!("{}/{{session}}/{}", url::SESSIONS, url::GRANT), get(grant::archive))
+        .layer(axum::middleware::from_fn_with_state(context.clone(), told::refusals))
         .with_state(context)
 }
 
