@@ -4,16 +4,24 @@
 
 mod head;
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use getrandom::SysRng;
+use hpke::rand_core::UnwrapErr;
 use redb::{Database, ReadableDatabase as _, TableDefinition};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use muster::base::{Millis, Timestamp};
 use muster::engine::audit::{Keep, Walk};
+use muster::engine::trust::grant::Grant;
+use muster::engine::trust::sealed::make_keys;
 use muster::model::audit::{Breach, Checkpoint, Entry, Line, Outcome, Query, Via};
+use muster::model::boot_session::Channel;
 use muster::store::{Store, open_redb};
 use muster::transport::audit::Audit;
 use muster::transport::tasks::Tasks;
@@ -190,4 +198,115 @@ async fn a_page_says_where_the_next_one_begins() {
     let signed = head.json("POST", "/audit/checkpoint", json!(null)).await.ok();
     assert_eq!(signed["seq"], 5);
     assert_eq!(head.get("/audit/checkpoints").await.ok(), json!([signed]));
+}
+
+const NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const MARKER: &str = "marker-of-a-value-that-no-line-holds";
+
+/// A head with nid001 and nid002, and a secret for whoever redeems a grant.
+async fn with_secret() -> head::Head {
+    let head = head::Head::vaulted(head::SITE);
+    for index in [1, 2] {
+        let interface = json!({"mac": head::mac(index), "addresses": [format!("192.0.2.{index}")]});
+        let node = json!({"name": format!("nid{index:03}"), "interfaces": [interface]});
+        head.json("POST", "/api/v1/nodes", node).await.ok();
+    }
+    let target = json!({"kernel": "k", "initrds": ["i"], "params": "quiet"});
+    head.json("PUT", "/api/v1/boot", json!({"whom": {"set": "nid001"}, "target": target})).await.ok();
+    let value = STANDARD.encode(MARKER);
+    for (name, level) in [("disk", "1"), ("seal", "2")] {
+        let secret = json!({"min_level": level, "what": "opaque", "value": value});
+        head.json("PUT", &format!("/api/v1/secrets/{name}"), secret).await.ok();
+    }
+    head
+}
+
+/// nid001 boots until it has its grant.
+async fn grant(head: &head::Head) -> Grant {
+    let id = head.context.snapshot.load().by_name("nid001").unwrap().id;
+    let mac = head::mac(1).parse().unwrap();
+    head.context.trust.sessions.boots(id, Channel { mac, address: None, relay: None, uuid: None, arch: None });
+    let path = format!("/boot/script?mac={}", head::mac(1).replace(':', "-"));
+    let script = head.ask_from(NODE, "GET", &path, "").await.is(200);
+    let word = script.split_whitespace().find(|word| word.contains("/b/")).unwrap().to_owned();
+    let archive = head.ask_from(NODE, "GET", word.strip_prefix("http://192.0.2.254:8081").unwrap(), "").await;
+    let text = String::from_utf8_lossy(&archive.bytes).into_owned();
+    let (start, end) = (text.find("{\"").unwrap(), text.find("\"}\n").unwrap());
+    Grant::parse(text[start..end + 3].as_bytes()).unwrap()
+}
+
+async fn claim(head: &head::Head, from: Ipv4Addr, grant: &Grant) -> head::Answer {
+    let (_, public) = make_keys(&mut UnwrapErr(SysRng));
+    let body = json!({
+        "session": grant.session.to_string(), "nonce": STANDARD.encode(*grant.nonce),
+        "node_pub": STANDARD.encode(public),
+    });
+    head.ask_from(from, "POST", "/node/v1/claim", body.to_string()).await
+}
+
+/// Lines of the log with this in their details, the oldest first.
+async fn lines(head: &head::Head, detail: &str) -> Vec<Line> {
+    let mut lines = all(&head.context.store).await;
+    for line in &lines {
+        let text = format!("{line:?}");
+        assert!(!text.contains(MARKER) && !text.contains(&STANDARD.encode(MARKER)), "{text}");
+    }
+    lines.retain(|line| line.entry.detail.contains(detail));
+    lines
+}
+
+#[tokio::test]
+async fn what_a_node_is_given_and_refused_stands_in_the_log() {
+    let head = with_secret().await;
+    let granted = grant(&head).await;
+    claim(&head, OTHER, &granted).await.is(404);
+    claim(&head, OTHER, &granted).await.is(404);
+    claim(&head, NODE, &granted).await.ok();
+    let object = format!("boot session {}", granted.session);
+    for detail in ["a grant was made", "claimed at level 1: disk version 1; withheld: seal"] {
+        let [line] = lines(&head, detail).await.try_into().unwrap();
+        let Entry { actor, via, object: of, outcome, ip, .. } = line.entry;
+        assert_eq!((actor.as_str(), of.as_str()), ("node nid001", object.as_str()), "{detail}");
+        assert_eq!((via, outcome, ip), (Via::Node, Outcome::Done, Some(NODE.into())), "{detail}");
+    }
+    let [line] = lines(&head, "404: ").await.try_into().expect("the second refusal is counted, not written");
+    let Entry { actor, via, action, object, outcome, ip, .. } = line.entry;
+    assert_eq!((actor.as_str(), action.as_str()), ("", "POST /node/v1/claim"), "nobody proved a name");
+    assert_eq!((via, outcome, ip), (Via::Node, Outcome::Refused, Some(OTHER.into())));
+    assert_eq!(object, "node nid002", "whose address it is");
+    // Another key for a claimed session: somebody is not who he says.
+    claim(&head, NODE, &granted).await.is(409);
+    assert_eq!(lines(&head, "409: ").await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_operators_do_to_boot_sessions_and_secrets_stands_in_the_log() {
+    let head = with_secret().await;
+    let session = grant(&head).await.session;
+    head.json("POST", "/api/v1/trust/nodes/nid001/arm", json!(null)).await.ok();
+    head.json("POST", "/api/v1/trust/nodes/nid001/revoke", json!(null)).await.ok();
+    head.json("POST", "/api/v1/trust/void", json!(null)).await.ok();
+    for (detail, object) in [
+        (format!("armed boot session {session}"), "node nid001"),
+        (format!("revoked boot session {session}"), "node nid001"),
+        ("are void".to_owned(), "boot sessions"),
+    ] {
+        let [line] = lines(&head, &detail).await.try_into().unwrap();
+        assert_eq!((line.entry.object.as_str(), line.entry.outcome), (object, Outcome::Done));
+    }
+    let revealed: Value = head.json("POST", "/api/v1/secrets/disk/reveal", json!(null)).await.ok();
+    assert_eq!(revealed["value"], STANDARD.encode(MARKER));
+    let [line] = lines(&head, "revealed version 1").await.try_into().unwrap();
+    assert_eq!((line.entry.object.as_str(), line.entry.outcome), ("secret disk", Outcome::Done));
+    head.json("POST", "/api/v1/secrets/none/reveal", json!(null)).await.refused(404);
+    head.json("POST", "/api/v1/secrets/none/reveal", json!(null)).await.refused(404);
+    let refused: Vec<Line> = lines(&head, "").await;
+    let refused: Vec<&Entry> =
+        refused.iter().map(|line| &line.entry).filter(|entry| entry.outcome == Outcome::Refused).collect();
+    // Of one address within a minute: the first is a line, the others are counted.
+    let [first] = refused.as_slice() else { panic!("{refused:?}") };
+    assert_eq!(first.object, "secret none");
+    let put = lines(&head, "").await.into_iter().filter(|line| line.entry.object == "secret disk").count();
+    assert_eq!(put, 2, "it was put and revealed");
 }

@@ -130,10 +130,16 @@ pub async fn in_our_form(response: Response) -> Response {
     Response::from_parts(head, problem.into_body())
 }
 
+/// The text of a refusal beside its answer, for whoever notes it on the answer's way out.
+#[derive(Clone, Debug)]
+pub struct Said(pub String);
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).expect("a problem holds only text and numbers");
-        (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response()
+        let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
+        response.extensions_mut().insert(Said(self.detail));
+        response
     }
 }

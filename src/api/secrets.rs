@@ -11,9 +11,11 @@ use zeroize::Zeroizing;
 
 use crate::api::context::Context;
 use crate::api::problem::Problem;
+use crate::api::who::Who;
 use crate::base::Timestamp;
 use crate::base::limits::{SECRET_BYTES_MAX, SECRET_VERSIONS_MAX};
 use crate::engine::trust::choose::missing_host_keys;
+use crate::model::audit::Outcome;
 use crate::model::secret::{Scope, Version, What};
 use crate::model::{Change, NodeId, Secret, SecretKey, Snapshot};
 use crate::transport::clock::now;
@@ -136,12 +138,28 @@ pub async fn ensure_host_keys(context: &Context, id: NodeId) -> Result<Arc<Snaps
     context.change(plan).await
 }
 
-/// Notes who did what to which secret. What it is worth nobody learns from this.
-pub fn audit(context: &Context, actor: &str, action: &'static str, object: &str, outcome: &str) {
-    tracing::info!(actor, action, object, outcome, "secret");
-    let text = format!("{actor}: {action} {object}: {outcome}");
+/// Notes who did what to which secret, or why not. What it is worth nobody learns from this: a refusal's words name
+/// places, never values.
+///
+/// A change that was made stands in the audit log already, in its own transaction. A refusal of somebody who may
+/// touch secrets is a line too, and counted, because he can repeat it at will.
+pub fn audit(
+    context: &Context,
+    action: &'static str,
+    (kind, name): (&str, &str),
+    outcome: Result<(), &Problem>,
+) {
+    let who = Who::asks();
+    let actor = if who.actor.is_empty() { "root" } else { &who.actor };
+    let word = outcome.map_or_else(|problem| problem.title.as_str(), |()| "done");
+    tracing::info!(actor, action, kind, name, outcome = word, "secret");
+    let text = format!("{actor}: {action} {kind} {name}: {word}");
     let entry = Entry::new(now(), "secret", text).with("actor", actor).with("action", action);
-    context.journal.write(entry.with("name", object).with("outcome", outcome));
+    context.journal.write(entry.with("name", name).with("outcome", word));
+    if let Err(problem) = outcome {
+        let detail = format!("{action}: {}", problem.detail);
+        context.audit.put_counted(who.entry(format!("{kind} {name}"), Outcome::Refused, detail));
+    }
 }
 
 /// What is answered if the vault fails: its words name places, never values.

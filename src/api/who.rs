@@ -111,8 +111,8 @@ fn name(change: &Change, snapshot: &Snapshot) -> String {
         Change::RemoveImage(key) => format!("image {key}"),
         Change::PutTag(tag) => format!("tag {}", tag.key),
         Change::RemoveTag(key) => format!("tag {key}"),
-        Change::PutSecret(secret) => format!("secret {}", secret.key.name),
-        Change::RemoveSecret(key) => format!("secret {}", key.name),
+        Change::PutSecret(secret) => format!("secret {}", secret.key.shown(&snapshot.inventory)),
+        Change::RemoveSecret(key) => format!("secret {}", key.shown(&snapshot.inventory)),
         Change::PutIdentity(identity) => format!("TPM of {}", node_name(identity.node, snapshot)),
         Change::RemoveIdentity(id) => format!("TPM of {}", node_name(*id, snapshot)),
     }

@@ -15,6 +15,7 @@ use tower::ServiceExt;
 use muster::api::context::{Context, PhoneHomes, Services, Turn};
 use muster::api::images::ImageUse;
 use muster::api::node::NodeTrust;
+use muster::api::node::supply::FromVault;
 use muster::app::config::Config;
 use muster::app::routes::{self, Parts};
 use muster::app::{journalist, publisher};
@@ -106,14 +107,20 @@ impl Head {
 
     /// A head whose trust in nodes is this one.
     pub fn trusting(site: &str, change: impl FnOnce(&mut NodeTrust)) -> Head {
-        Head::made(Arc::new(tempfile::tempdir().unwrap()), site, change)
+        Head::made(Arc::new(tempfile::tempdir().unwrap()), site, |trust, _| change(trust))
+    }
+
+    /// A head that gives nodes the secrets of its vault, as the daemon does.
+    pub fn vaulted(site: &str) -> Head {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        Head::made(folder, site, |trust, vault| trust.secrets = Arc::new(vault))
     }
 
     fn on(folder: Arc<tempfile::TempDir>, site: &str) -> Head {
-        Head::made(folder, site, |_| ())
+        Head::made(folder, site, |_, _| ())
     }
 
-    fn made(folder: Arc<tempfile::TempDir>, site: &str, change: impl FnOnce(&mut NodeTrust)) -> Head {
+    fn made(folder: Arc<tempfile::TempDir>, site: &str, change: impl FnOnce(&mut NodeTrust, FromVault)) -> Head {
         let tasks = Tasks::new();
         let (store, loaded) = Store::open(memory()).unwrap();
         let site = Arc::new(Config::parse(site).unwrap().site);
@@ -133,11 +140,12 @@ impl Head {
         // Apart from the blobs, and only until it is read.
         let keys = tempfile::tempdir().unwrap();
         let mut trust = NodeTrust::trial(keys.path(), &store, &journal, &snapshot).unwrap();
-        change(&mut trust);
+        let chest = Arc::new(Chest::open(keys.path(), None).unwrap());
+        let ssh = Arc::new(SshAuthority::open(&chest, keys.path()).unwrap());
+        change(&mut trust, FromVault { chest: Arc::clone(&chest), ssh: Arc::clone(&ssh) });
         trust.sessions.start(&tasks);
         let trust = Arc::new(trust);
         let (turn, about, calls) = (Turn::default(), Arc::default(), PhoneHomes::default());
-        let chest = Arc::new(Chest::open(keys.path(), None).unwrap());
         let site_key = Arc::new(SiteKey::open(&chest, keys.path(), &keys.path().join("site.pub")).unwrap());
         let audit = Audit::new(store.clone(), Arc::clone(&site_key), Vec::new());
         let context = Context::from(Services {
@@ -154,8 +162,8 @@ impl Head {
             images: ImageUse::default(),
             streams: Streams::new(&StreamSettings::default(), Arc::new(|_| ())),
             blobs,
-            chest: Arc::clone(&chest),
-            ssh: Arc::new(SshAuthority::open(&chest, keys.path()).unwrap()),
+            chest,
+            ssh,
             trust,
         });
         let loaders = Arc::new(Loaders::open(Vec::new(), None));

@@ -20,7 +20,7 @@ use crate::api::context::Context;
 use crate::api::enrol::let_in_by_window;
 use crate::api::node::claim::noted;
 use crate::api::node::pack::{Packed, Parcel};
-use crate::api::node::{NodeTrust, answer, bearer, node_of, octets, read, socket};
+use crate::api::node::{NodeTrust, answer, bearer, node_of, octets, read, socket, told};
 use crate::api::problem::Problem;
 use crate::base::limits::{ATTESTATIONS_AT_ONCE, CHALLENGE_LIFE};
 use crate::base::{Timestamp, base32};
@@ -245,14 +245,17 @@ impl Proven<'_> {
                 return Err(Refusal::Late);
             }
             Ok(parcel.pack(trust, &snapshot, node, session).map(|packed| {
+                let contents = told::contents(&packed);
                 let Packed { reply, deliveries, withheld } = packed;
                 let answered = Answered { of: request, to: from, at: now, reply: reply.clone() };
                 session.attested(level, answered, deliveries, withheld);
-                reply
+                (reply, contents)
             }))
         });
-        let reply = reply.await??;
+        let (reply, contents) = reply.await??;
         noted(trust, session).await?;
+        let detail = format!("attested at level {level}: {contents}");
+        told::given(context, told::entry(node.name.as_str(), *from.ip(), session, &detail)).await?;
         Ok(answer(reply, "application/json"))
     }
 }

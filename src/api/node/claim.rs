@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::api::context::Context;
 use crate::api::node::pack::{Packed, Parcel};
-use crate::api::node::{NodeTrust, answer, bearer, node_of, octets, read, session_id, socket};
+use crate::api::node::{NodeTrust, answer, bearer, node_of, octets, read, session_id, socket, told};
 use crate::api::problem::Problem;
 use crate::api::secrets::ensure_host_keys;
 use crate::base::Level;
@@ -63,15 +63,17 @@ pub(crate) async fn claim(
     let reply = trust.sessions.change(id, |session| {
         let before = session.clone();
         match session.redeem(&nonce, &key_hash(&key), from, epoch, now)? {
-            Redeemed::Again(reply) => Ok(Ok(reply)),
+            Redeemed::Again(reply) => Ok(Ok((reply, session.node, None))),
             Redeemed::First => {
                 let parcel = Parcel { level: Level::Grant, key, psk: None, to: *from.ip(), now };
                 let packed = node_of(&snapshot, session.node)
                     .and_then(|node| parcel.pack(trust, &snapshot, &node, session));
                 Ok(match packed {
-                    Ok(Packed { reply, deliveries, withheld }) => {
+                    Ok(packed) => {
+                        let contents = told::contents(&packed);
+                        let Packed { reply, deliveries, withheld } = packed;
                         session.answer_claim(reply.clone(), deliveries, withheld);
-                        Ok(reply)
+                        Ok((reply, session.node, Some(contents)))
                     }
                     Err(problem) => {
                         // Nothing was given out: the grant is as good as before.
@@ -82,8 +84,15 @@ pub(crate) async fn claim(
             }
         }
     });
-    let reply = reply.await??;
+    let (reply, node, contents) = reply.await??;
     noted(trust, id).await?;
+    let node = node_of(&snapshot, node)?;
+    let entry = |detail: &str| told::entry(node.name.as_str(), *from.ip(), id, detail);
+    match contents {
+        Some(contents) => told::given(&context, entry(&format!("claimed at level 1: {contents}"))).await?,
+        // As often as the node likes, for as long as an answer may have been lost.
+        None => context.audit.put_counted(entry("was answered again")),
+    }
     Ok(answer(reply, "application/json"))
 }
 

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use crate::api::boot::{Caller, reach};
 use crate::api::context::Context;
-use crate::api::node::answer;
 use crate::api::node::measure::measured;
+use crate::api::node::{answer, told};
 use crate::api::problem::Problem;
 use crate::engine::trust::grant::Grant;
 use crate::engine::trust::keyset::fingerprint;
@@ -56,8 +56,18 @@ async fn serve(context: &Context, peer: Peer, session: &str) -> Result<Zeroizing
         Some(given) => measured(context, &given, &archive).await,
         None => (None, None),
     };
-    match trust.sessions.change(session, |session| session.grant(from, hash, measured, now())).await {
-        Ok(()) => Ok(archive),
+    let granted = trust.sessions.change(session, |session| {
+        session.grant(from, hash, measured, now())?;
+        Ok(session.node)
+    });
+    match granted.await {
+        Ok(node) => {
+            let snapshot = context.snapshot.load();
+            let name = snapshot.node(node).map_or_else(String::new, |node| node.name.to_string());
+            let entry = told::entry(&name, from, session, "a grant was made");
+            told::given(context, entry).await.map_err(Some)?;
+            Ok(archive)
+        }
         Err(ChangeError::Refused(_)) => Err(None),
         Err(error) => Err(Some(error.into())),
     }

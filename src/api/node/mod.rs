@@ -14,6 +14,7 @@ pub(crate) mod measure;
 mod pack;
 pub mod secure;
 pub mod supply;
+mod told;
 
 use std::net::SocketAddrV4;
 use std::path::Path;
@@ -185,6 +186,7 @@ pub fn router(context: Context) -> Router {
     Router::new()
         .nest(url::NODE, messages)
         .route(&format!("{}/{{session}}/{}", url::SESSIONS, url::GRANT), get(grant::archive))
+        .layer(axum::middleware::from_fn_with_state(context.clone(), told::refusals))
         .with_state(context)
 }
 

@@ -25,7 +25,9 @@ use crate::api::v1::types::{
 };
 use crate::api::v1::work::{Done, Work};
 use crate::api::v1::write::write;
+use crate::api::who::Who;
 use crate::engine::trust::choose::host_names;
+use crate::model::audit::Outcome;
 use crate::model::secret::{Rotate, Scope, What};
 use crate::model::{Change, Secret, SecretKey, Snapshot};
 use crate::transport::clock::now;
@@ -151,7 +153,7 @@ pub(crate) async fn put(
         }
         Ok(Done { name, made })
     });
-    told(&context, &terms, &by, "put", &path, written.await)?.shown("/secrets", body)
+    told(&context, &terms, "put", &path, written.await)?.shown("/secrets", body)
 }
 
 /// `POST /secrets/{secret}/versions`: a new value; without one the head makes it.
@@ -179,37 +181,33 @@ pub(crate) async fn rotate(
         work.apply(Change::PutSecret(Arc::new(secret)));
         Ok(Done { name, made: false })
     });
-    told(&context, &terms, &by, "rotate", &path, written.await)?.shown("/secrets", body)
+    told(&context, &terms, "rotate", &path, written.await)?.shown("/secrets", body)
 }
 
 /// `DELETE /secrets/{secret}`, with all its versions.
 pub(crate) async fn remove(
     State(context): State<Context>,
-    caller: Asker,
     Path(path): Path<String>,
     terms: Terms,
 ) -> Result<Response, Problem> {
-    let by = name_of(caller);
     let written = write(&context, &terms, |work| {
         let secret = held(work, &path, &terms)?;
         work.apply(Change::RemoveSecret(secret.key.clone()));
         Ok(Done { name: secret.key.shown(&work.next), made: false })
     });
-    Ok(told(&context, &terms, &by, "remove", &path, written.await)?.gone())
+    Ok(told(&context, &terms, "remove", &path, written.await)?.gone())
 }
 
 /// Writes down what became of a change, unless it was a rehearsal.
 fn told<T>(
     context: &Context,
     terms: &Terms,
-    by: &str,
     action: &'static str,
     path: &str,
     outcome: Result<T, Problem>,
 ) -> Result<T, Problem> {
     if !terms.dry_run {
-        let word = outcome.as_ref().map_or_else(|problem| problem.title.as_str(), |_| "done");
-        audit(context, by, action, path, word);
+        audit(context, action, ("secret", path), outcome.as_ref().map(|_| ()));
     }
     outcome
 }
@@ -223,17 +221,19 @@ pub(crate) async fn history(
     Ok(Json(secret.versions.iter().rev().map(SecretVersionBody::from).collect()))
 }
 
-/// `POST /secrets/{secret}/reveal?version=…`: the value. A POST, because it leaves a trace.
+/// `POST /secrets/{secret}/reveal?version=…`: the value. A POST, because it leaves a trace: the line of the audit log
+/// is on the disk before the value is given, and without it there is none.
 pub(crate) async fn reveal(
     State(context): State<Context>,
-    caller: Asker,
     Path(path): Path<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let by = name_of(caller);
     let answer = opened(&context, &path, uri.query());
-    let word = answer.as_ref().map_or_else(|problem| problem.title.as_str(), |_| "done");
-    audit(&context, &by, "reveal", &path, word);
+    audit(&context, "reveal", ("secret", &path), answer.as_ref().map(|_| ()));
+    if let Ok(body) = &answer {
+        let detail = format!("revealed version {}", body.version);
+        context.audit.note(Who::asks().entry(format!("secret {}", body.key), Outcome::Done, detail)).await?;
+    }
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer?)).into_response())
 }
 

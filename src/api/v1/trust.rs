@@ -16,7 +16,9 @@ use crate::api::node::NodeTrust;
 use crate::api::problem::Problem;
 use crate::api::v1::nodes;
 use crate::api::v1::page::page;
+use crate::api::who::Who;
 use crate::base::Level;
+use crate::model::audit::Outcome;
 use crate::model::boot_session::{BootSession, Channel, Delivery, SessionEvent};
 use crate::model::secret::Scope;
 use crate::model::{Node, SecretKey, Snapshot};
@@ -229,6 +231,7 @@ pub(crate) async fn arm(
     let channel =
         Channel { mac: interface.mac, address: None, relay: None, uuid: node.uuid, arch: node.arch };
     let session = context.trust.sessions.vouch(node.id, channel, &who(caller)).await?;
+    note(&context, format!("node {}", node.name), format!("armed boot session {}", session.id)).await?;
     Ok(Json(SessionBody::new(&snapshot, &session)))
 }
 
@@ -247,15 +250,26 @@ pub(crate) async fn revoke(
         session.revoke(format!("revoked by {who}"), false, now());
         Ok(session.clone())
     });
-    Ok(Json(SessionBody::new(&snapshot, &ended.await?)))
+    let ended = ended.await?;
+    note(&context, format!("node {}", node.name), format!("revoked boot session {id}")).await?;
+    Ok(Json(SessionBody::new(&snapshot, &ended)))
 }
 
 /// `POST /trust/void`: everything that was given out before counts no more. For whoever restored the data directory
 /// as a whole, which the head cannot see.
-pub(crate) async fn void(State(context): State<Context>, caller: Asker) -> Json<EpochBody> {
+pub(crate) async fn void(
+    State(context): State<Context>,
+    caller: Asker,
+) -> Result<Json<EpochBody>, Problem> {
     let epoch = context.trust.sessions.void();
     tracing::warn!(who = who(caller), epoch, "all boot sessions are void");
-    Json(EpochBody { epoch })
+    note(&context, "boot sessions".to_owned(), format!("all before epoch {epoch} are void")).await?;
+    Ok(Json(EpochBody { epoch }))
+}
+
+/// Writes down what an operator did to boot sessions; they are no declared state, whose changes note themselves.
+async fn note(context: &Context, object: String, detail: String) -> Result<(), Problem> {
+    Ok(context.audit.note(Who::asks().entry(object, Outcome::Done, detail)).await?)
 }
 
 fn find(snapshot: &Snapshot, name: &str) -> Result<Arc<Node>, Problem> {
