@@ -7,6 +7,8 @@ mod daemon;
 #[path = "../head/mod.rs"]
 mod head;
 mod leaks;
+#[path = "../netns/mod.rs"]
+mod netns;
 mod nodes;
 mod paths;
 mod people;

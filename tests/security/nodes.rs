@@ -12,9 +12,7 @@ use muster::engine::trust::session::ArmOn;
 use muster::model::SessionState;
 use serde_json::{Value, json};
 
-use crate::boot::{
-    Boot, MARKER, NODE, OTHER, begins, grant_path, head, node_id, peer, script_path, with,
-};
+use crate::boot::{Boot, MARKER, NODE, OTHER, begins, grant_path, head, node_id, peer, script_path, with};
 use crate::head::Head;
 
 /// Names under which proxies tell of others, and names by which a request is turned into another one.
@@ -91,7 +89,11 @@ async fn t07_no_header_on_any_path_of_nodes_makes_one_node_another() {
         ("POST", "/node/v1/claim", "{}"),
     ]
     .into_iter()
-    .chain([("GET", script_path(1), ""), ("GET", script_path(2), "")].iter().map(|(m, p, b)| (*m, p.as_str(), *b)))
+    .chain(
+        [("GET", script_path(1), ""), ("GET", script_path(2), "")]
+            .iter()
+            .map(|(m, p, b)| (*m, p.as_str(), *b)),
+    )
     .map(|(method, path, body)| (method, path.to_owned(), body.to_owned()))
     .collect();
     // A stranger with the node's token and all headers that name the node gets nowhere.
@@ -156,7 +158,8 @@ async fn t10_of_many_fetches_at_once_three_get_a_grant() {
 
 #[tokio::test]
 async fn t12_without_a_power_event_the_script_is_served_and_the_claim_is_refused() {
-    let power = |trust: &mut NodeTrust| Arc::get_mut(&mut trust.sessions).unwrap().policy.arm_on = ArmOn::Power;
+    let power =
+        |trust: &mut NodeTrust| Arc::get_mut(&mut trust.sessions).unwrap().policy.arm_on = ArmOn::Power;
     let head = with(power).await;
     let boot = Boot::begin(&head, 1).await;
     let refused = boot.claim().await.refused(403);
@@ -188,7 +191,8 @@ async fn t34_ten_thousand_challenges_of_a_head_are_all_different() {
     let body = boot.start_body();
     let (mut ids, mut dice) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..200 {
-        for answer in join_all((0..50).map(|_| boot.with_token(&token, "/node/v1/attest/start", &body))).await {
+        for answer in join_all((0..50).map(|_| boot.with_token(&token, "/node/v1/attest/start", &body))).await
+        {
             let told = answer.ok();
             ids.insert(told["attest_id"].as_str().unwrap().to_owned());
             let octets = STANDARD.decode(told["dice"].as_str().unwrap()).unwrap();
@@ -261,9 +265,7 @@ async fn junk_on_the_paths_of_nodes_is_refused_and_changes_nothing() {
     }
     for body in &bodies {
         for path in ["/node/v1/claim", "/node/v1/attest/start", "/node/v1/attest/finish", "/node/v1/sealed"] {
-            for (address, fields) in
-                [(NODE, &[][..]), (OTHER, &[("authorization", bearer.as_str())][..])]
-            {
+            for (address, fields) in [(NODE, &[][..]), (OTHER, &[("authorization", bearer.as_str())][..])] {
                 let answer = head.request(peer(address), "POST", path, fields, body.clone().into()).await;
                 let status = answer.status.as_u16();
                 assert!((400..500).contains(&status), "{path}: {status} {}", answer.text());
@@ -274,7 +276,10 @@ async fn junk_on_the_paths_of_nodes_is_refused_and_changes_nothing() {
     assert_eq!(boot.session(), before);
     let names = ["", "a", "..", "%00", "%2e%2e", "aaaaaaaaaaaaaaaaaaaaaaaaaa", "ÄÄ", &"x".repeat(5000)];
     for name in names {
-        let name: String = name.bytes().map(|octet| if octet.is_ascii() { (octet as char).to_string() } else { format!("%{octet:02x}") }).collect();
+        let name: String = name
+            .bytes()
+            .map(|octet| if octet.is_ascii() { (octet as char).to_string() } else { format!("%{octet:02x}") })
+            .collect();
         let answer = head.ask_from(NODE, "GET", &format!("/b/{name}/boot.cpio"), "").await;
         assert_eq!(answer.status.as_u16(), 404, "{name}: {}", answer.text());
     }
