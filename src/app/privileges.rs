@@ -49,6 +49,12 @@ pub fn close_memory() -> nix::Result<()> {
     nix::sys::prctl::set_dumpable(false)
 }
 
+/// What this process makes is its owner's alone, unless its maker gives it to others by name: whatever mask it was
+/// started with.
+pub fn close_files() {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+}
+
 fn fail(set: &'static str) -> impl Fn(caps::errors::CapsError) -> PrivilegeError {
     move |source| PrivilegeError { set, source }
 }

@@ -43,6 +43,7 @@ impl Serve {
             config.socket = Some(socket.clone());
         }
         privileges::close_memory().context("cannot keep core dumps off")?;
+        privileges::close_files();
         // Before the first thread: capabilities belong to threads.
         let kept = privileges::restrict(config.configures_links())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

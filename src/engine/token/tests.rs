@@ -122,7 +122,12 @@ fn required_claims_must_be_there_and_an_empty_audience_is() {
         assert_eq!(verdict, Err(Refusal::Missing(claim)));
         assert_eq!(Refusal::Missing(claim).to_string(), format!("missing required claim {claim}"));
     }
-    assert!(pair.judge(|claims| claims["aud"] = json!([])).is_ok());
+    for good in [json!([]), json!("openchami"), json!(["openchami", "demo"])] {
+        assert!(pair.judge(|claims| claims["aud"] = good.clone()).is_ok(), "{good}");
+    }
+    for other in [json!("muster:node"), json!(["demo"]), json!(7), json!({}), json!("")] {
+        assert_eq!(pair.judge(|claims| claims["aud"] = other.clone()), Err(Refusal::Claim("aud")), "{other}");
+    }
     assert_eq!(pair.judge(|claims| claims["sub"] = json!(7)), Err(Refusal::Claim("sub")));
 }
 

@@ -8,10 +8,11 @@ use serde_json::{Map, Value};
 
 use crate::base::Timestamp;
 use crate::base::limits::{FOREIGN_KEYS_MAX, TOKEN_BYTES_MAX, TOKEN_LEEWAY};
+use crate::engine::token::AUDIENCE;
 use crate::model::Role;
 
-/// Claims that must be there. Their values are not compared: any key of ours speaks for this head, and an empty
-/// `aud` counts as present, as it does at the replaced services.
+/// Claims that must be there. Of their values only our own tokens' `aud` is looked at: any key of ours speaks for this
+/// head, and an empty `aud` counts as present, as it does at the replaced services.
 const REQUIRED: [&str; 3] = ["sub", "iss", "aud"];
 
 /// The keys whose signatures count.
@@ -180,6 +181,10 @@ fn judge(claims: &Map<String, Value>, key: &Key, now: Timestamp) -> Result<Verif
     if let Some(name) = REQUIRED.into_iter().find(|name| claims.get(*name).is_none_or(Value::is_null)) {
         return Err(Refusal::Missing(name));
     }
+    // Foreign issuers name audiences of their own; whose tokens count is decided by whose keys are listed.
+    if key.role.is_none() && !is_for_us(&claims["aud"]) {
+        return Err(Refusal::Claim("aud"));
+    }
     let text = |name| claims.get(name).and_then(Value::as_str).map(str::to_owned);
     let subject = text("sub").ok_or(Refusal::Claim("sub"))?;
     // A limit that cannot be read must not be no limit.
@@ -199,6 +204,15 @@ fn judge(claims: &Map<String, Value>, key: &Key, now: Timestamp) -> Result<Verif
         issued: issued.or(not_before).unwrap_or(Timestamp(0)),
         expires,
     })
+}
+
+/// True for an audience that we are part of (RFC 7519 section 4.1.3), and for an empty list, which limits nothing.
+fn is_for_us(audience: &Value) -> bool {
+    match audience {
+        Value::String(one) => one == AUDIENCE,
+        Value::Array(all) => all.is_empty() || all.iter().any(|one| one == AUDIENCE),
+        _ => false,
+    }
 }
 
 /// A list of at least one text.

@@ -71,9 +71,11 @@ impl ImageRoot {
             .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         let descriptor = openat2(&*self.folder, path, how).map_err(|error| match error {
-            nix::Error::ENOENT | nix::Error::ENOTDIR | nix::Error::EXDEV | nix::Error::ELOOP => {
-                OpenError::NotFound
-            }
+            nix::Error::ENOENT
+            | nix::Error::ENOTDIR
+            | nix::Error::EXDEV
+            | nix::Error::ELOOP
+            | nix::Error::ENAMETOOLONG => OpenError::NotFound,
             other => OpenError::Io(other.into()),
         })?;
         OpenedFile::new(std::fs::File::from(descriptor))

@@ -58,6 +58,8 @@ pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), VaultE
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(mode).open(&next).map_err(fail("make"))?;
     file.write_all(content).map_err(fail("write"))?;
+    // What others are to read, they read: our mask keeps everything else from them.
+    file.set_permissions(Permissions::from_mode(mode)).map_err(fail("open"))?;
     file.sync_all().map_err(fail("write"))?;
     rename(&next, path)
 }

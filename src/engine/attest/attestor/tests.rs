@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use p256::ecdsa::signature::Signer as _;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -408,6 +409,45 @@ fn ten_thousand_challenges_are_all_different() {
             let mut octets = [0; 32];
             expanded.fill(&mut octets);
             assert!(seen.insert(STANDARD.encode(octets)), "{number}");
+        }
+    }
+}
+
+proptest! {
+    /// What strangers send in place of the two messages: a verdict, and no challenge, no level, by accident.
+    #[test]
+    fn any_message_gets_a_verdict(field in 0_usize..9, at: proptest::sample::Index, octet: u8, junk in "\\PC{0,80}") {
+        let (head, machine) = (head(), Machine::new(1));
+        head.enrol(1, &machine);
+        let spoil = |message: &mut Value, name: &str| {
+            let Some(text) = message[name].as_str().map(str::to_owned) else { return false };
+            let Ok(mut octets) = STANDARD.decode(&text) else { return false };
+            let at = at.index(octets.len());
+            let same = octets[at] == octet;
+            octets[at] = octet;
+            message[name] = json!(STANDARD.encode(octets));
+            !same
+        };
+        let start = ["ek_pub", "ak_pub", "ek_cert", "tpm"];
+        if let Some(name) = start.get(field) {
+            let mut message = machine.start();
+            spoil(&mut message, name);
+            if head.start(&message, 3).is_ok() {
+                let shown = STANDARD.decode(message["ek_pub"].as_str().unwrap()).unwrap();
+                prop_assert_eq!(EkFingerprint::of(&Public::parse(&shown).unwrap()), machine.print());
+            }
+            message[*name] = json!(junk);
+            // What a TPM says of its make and whether it has a certificate are told, and decide nothing.
+            let told = ["ek_cert", "tpm"].contains(name);
+            prop_assert!(told || head.start(&message, 3).is_err());
+        } else {
+            let name = ["proof", "attest", "sig", "pcr_values", "eventlog"][field - start.len()];
+            let mut altered = false;
+            let level = head.attest(&machine, |message| altered = spoil(message, name));
+            // The log alone is not signed, and is not asked for by every policy.
+            prop_assert!(!altered || name == "eventlog" || level.is_err(), "{name} {level:?}");
+            let level = head.attest(&machine, |message| message[name] = json!(junk));
+            prop_assert!(name == "eventlog" || level.is_err(), "{name} {level:?}");
         }
     }
 }
