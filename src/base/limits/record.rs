@@ -21,6 +21,9 @@ pub const RECORD_STRANGERS_MAX: usize = 2_000;
 /// Attempts of one machine that are kept, unless the configuration says otherwise.
 pub const RECORD_ATTEMPTS: usize = 20;
 
+/// Attempts of one machine that may be kept: more than anybody looks at, and of one machine read at once.
+pub const RECORD_ATTEMPTS_MAX: usize = 100;
+
 /// Steps of one attempt: a boot has some ten, and each file of an odd loader is one more.
 pub const RECORD_STEPS_MAX: usize = 40;
 

@@ -1,21 +1,20 @@
 //! The table of machines with their attempts: who a packet is of, which attempt it belongs to, when time is over,
 //! what the store is to hear.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+mod places;
+mod weigh;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::Ipv4Addr;
 
-use crate::base::limits::{RECORD_ATTEMPTS, RECORD_MACHINES_MAX, RECORD_STRANGERS_MAX, RECORD_WRITE_SPAN};
+use crate::base::limits::{RECORD_ATTEMPTS, RECORD_MACHINES_MAX};
 use crate::base::{Mac, Millis, Timestamp};
 use crate::engine::record::attempt::Attempt;
-use crate::engine::record::awaits::awaited;
 use crate::engine::record::begin::{Begin, begins, is_open};
 use crate::engine::record::evidence::{Evidence, What, Who};
-use crate::engine::record::judge::judge;
 use crate::engine::record::known::Known;
-use crate::engine::record::patience::{PATIENCE_IN_ALL, Patience};
-use crate::engine::record::rules::When;
-use crate::engine::record::siblings::are_siblings;
-use crate::model::boot_record::{Outcome, Phase, Sign};
+use crate::engine::record::patience::Patience;
+use crate::model::boot_record::{Outcome, Phase, Sign, Verdict};
 use crate::model::snapshot::Machine as Declared;
 use crate::model::{BootRecord, Snapshot, Stage};
 
@@ -24,6 +23,9 @@ const BUSY_SPAN: Millis = Millis::from_secs(10);
 
 /// A lease that is renewed changes a record so little that it is written with the next thing, or after this.
 const RENEWAL_WRITE_SPAN: Millis = Millis::from_secs(900);
+
+/// Ends of attempts that wait to be told; nobody reads more at once.
+const NEWS_MAX: usize = 1024;
 
 /// Addresses whose machines are known; more than there are machines with several each.
 const ADDRESSES_MAX: usize = 4 * RECORD_MACHINES_MAX;
@@ -50,6 +52,18 @@ pub enum Write {
     Forget(Mac, Timestamp),
 }
 
+/// An attempt that has ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct News {
+    pub at: Timestamp,
+    pub mac: Mac,
+    pub node: Option<String>,
+    /// Since the attempt began.
+    pub took: Millis,
+    /// None: the machine is up.
+    pub failed: Option<Verdict>,
+}
+
 /// A machine by one of its interfaces.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
@@ -64,7 +78,7 @@ pub(crate) struct Machine {
 
 /// The flight recorder.
 #[derive(Clone, Default, Debug)]
-pub struct Recorder {
+pub struct Book {
     machines: HashMap<Mac, Machine>,
     addresses: HashMap<Ipv4Addr, Mac>,
     strangers: usize,
@@ -77,14 +91,15 @@ pub struct Recorder {
     ended: VecDeque<Write>,
     /// Evidence that was lost since the last that was taken in.
     gap: Option<String>,
-    gaps: BTreeMap<Mac, ()>,
+    gaps: BTreeSet<Mac>,
+    news: VecDeque<News>,
 }
 
-impl Recorder {
+impl Book {
     /// Takes in the latest record of each machine, and when those before it began.
     #[must_use]
-    pub fn new(keep: Keep, loaded: Vec<(BootRecord, Vec<Timestamp>)>, now: Timestamp) -> Recorder {
-        let mut recorder = Recorder { keep, ..Recorder::default() };
+    pub fn new(keep: Keep, loaded: Vec<(BootRecord, Vec<Timestamp>)>, now: Timestamp) -> Book {
+        let mut book = Book { keep, ..Book::default() };
         for (record, older) in loaded {
             let mac = record.mac;
             let mut attempt = Attempt { record, xid: None, awaited: None };
@@ -95,15 +110,14 @@ impl Recorder {
                 attempt.record.last = now;
             }
             for address in &attempt.record.addresses {
-                recorder.addresses.insert(*address, mac);
+                book.addresses.insert(*address, mac);
             }
-            recorder.strangers =
-                recorder.strangers.saturating_add(usize::from(attempt.record.node.is_none()));
+            book.strangers = book.strangers.saturating_add(usize::from(attempt.record.node.is_none()));
             let machine = Machine { attempt, failed: None, older: older.into(), due: None, has_alarm: false };
-            recorder.machines.insert(mac, machine);
-            recorder.wait(mac, now);
+            book.machines.insert(mac, machine);
+            book.wait(mac, now);
         }
-        recorder
+        book
     }
 
     /// So much evidence was lost. Attempts under way hear of it with the next thing that is seen of them.
@@ -111,7 +125,7 @@ impl Recorder {
         let text =
             format!("the recorder was too busy and dropped {count} things that were seen, of any machine");
         let under_way = self.machines.iter().filter(|(_, machine)| is_open(&machine.attempt));
-        self.gaps = under_way.map(|(mac, _)| (*mac, ())).collect();
+        self.gaps = under_way.map(|(mac, _)| *mac).collect();
         self.gap = Some(text);
     }
 
@@ -136,16 +150,16 @@ impl Recorder {
             let text = format!("its system asks by the port {asked_by}");
             machine.attempt.sign(Sign::OtherMac, at, text);
         }
-        if self.gaps.remove(&mac).is_some()
+        if self.gaps.remove(&mac)
             && let Some(text) = self.gap.clone()
         {
             machine.attempt.sign(Sign::Gap, at, text);
         }
-        let reached = machine.attempt.record.furthest();
+        let before = (machine.attempt.record.furthest(), machine.attempt.record.outcome);
         machine.attempt.on_evidence(evidence);
         self.learn_address(mac, evidence);
         self.name(mac, snapshot, at);
-        self.weigh(mac, reached, at);
+        self.weigh(mac, before, at);
         Some(mac)
     }
 
@@ -192,6 +206,17 @@ impl Recorder {
         writes
     }
 
+    /// True if nothing is left that is due at once.
+    #[must_use]
+    pub fn poll_is_done(&self) -> bool {
+        self.ended.is_empty() && self.due.first().is_none_or(|(at, _)| at.0 > 0)
+    }
+
+    /// What has ended since the last call.
+    pub fn poll_news(&mut self) -> Option<News> {
+        self.news.pop_front()
+    }
+
     /// Everything that is not written yet is due now: the head stops.
     pub fn hurry(&mut self) {
         let due = std::mem::take(&mut self.due);
@@ -221,7 +246,7 @@ impl Recorder {
     }
 }
 
-impl Recorder {
+impl Book {
     fn interface(&self, who: Who, snapshot: &Snapshot) -> Option<Mac> {
         match who {
             Who::Mac(mac) => Some(mac),
@@ -254,89 +279,6 @@ impl Recorder {
         others.find(open).unwrap_or(mac)
     }
 
-    /// Ends the attempt before, if there is one, and begins another. None: there is no room for this machine.
-    fn begin(&mut self, mac: Mac, evidence: &Evidence, snapshot: &Snapshot) -> Option<()> {
-        let at = evidence.at;
-        let declared = match snapshot.by_mac(mac) {
-            Some(Declared::Bmc(_)) => return None, // it boots nothing
-            Some(Declared::Node { node, .. }) => Some(node),
-            None => None,
-        };
-        if let Some(node) = declared {
-            // Firmware that goes on with its next port is done with the one before.
-            let others = node.interfaces.iter().map(|interface| interface.mac).filter(|other| *other != mac);
-            others.collect::<Vec<_>>().into_iter().for_each(|other| self.drop_early(other, mac, at));
-        }
-        match self.machines.get(&mac) {
-            Some(_) => self.came_back(mac, at),
-            None => self.make_room(declared.is_none()),
-        }
-        let fresh = Attempt::new(mac, at);
-        match self.machines.get_mut(&mac) {
-            Some(machine) => {
-                let former = std::mem::replace(&mut machine.attempt, fresh).record;
-                machine.older.push_back(former.started);
-                while machine.older.len() >= self.keep.attempts.max(1) {
-                    let started = machine.older.pop_front();
-                    self.ended.extend(started.map(|started| Write::Forget(mac, started)));
-                }
-                self.ended.push_back(Write::Put(Box::new(former.clone())));
-                machine.failed = (former.outcome == Outcome::Failed).then(|| Box::new(former));
-            }
-            None => {
-                self.strangers = self.strangers.saturating_add(usize::from(declared.is_none()));
-                let machine = Machine {
-                    attempt: fresh,
-                    failed: None,
-                    older: VecDeque::new(),
-                    due: None,
-                    has_alarm: false,
-                };
-                self.machines.insert(mac, machine);
-            }
-        }
-        Some(())
-    }
-
-    /// The machine is at its beginning again.
-    fn came_back(&mut self, mac: Mac, at: Timestamp) {
-        let Some(machine) = self.machines.get_mut(&mac) else { return };
-        let attempt = &mut machine.attempt;
-        let seconds = at.since(attempt.record.last).as_secs();
-        let was_over = match attempt.record.outcome {
-            Outcome::UnderWay | Outcome::Waits => false,
-            Outcome::Failed => {
-                attempt.record.verdict.as_ref().is_some_and(|verdict| verdict.rule != "silence")
-            }
-            Outcome::Up | Outcome::Settled | Outcome::Left | Outcome::Dropped => true,
-        };
-        if was_over {
-            return;
-        }
-        let text = format!("it began anew {seconds} s after it was last heard");
-        attempt.sign(Sign::CameBack, at, text);
-        if attempt.record.outcome == Outcome::Waits {
-            attempt.record.outcome = Outcome::Left;
-            return;
-        }
-        if let Some(verdict) = judge(&attempt.record, When::Back, at) {
-            attempt.record.outcome = Outcome::Failed;
-            attempt.record.verdict = Some(verdict);
-        }
-    }
-
-    /// Ends the attempt of a port that got nowhere, because the machine goes on by another.
-    fn drop_early(&mut self, mac: Mac, other: Mac, at: Timestamp) {
-        let Some(machine) = self.machines.get_mut(&mac) else { return };
-        let record = &mut machine.attempt.record;
-        let early = record.furthest().is_none_or(|phase| phase <= Phase::Loader);
-        if record.outcome == Outcome::UnderWay && early {
-            record.outcome = Outcome::Dropped;
-            machine.attempt.sign(Sign::CameBack, at, format!("it went on by its port {other}"));
-            self.write_later(mac, at);
-        }
-    }
-
     fn learn_address(&mut self, mac: Mac, evidence: &Evidence) {
         let told = match (&evidence.what, evidence.who) {
             (What::Dhcp(seen), _) => seen.address,
@@ -350,176 +292,9 @@ impl Recorder {
         }
         self.addresses.insert(address, mac);
     }
-
-    /// Who the machine is in the inventory of this moment.
-    fn name(&mut self, mac: Mac, snapshot: &Snapshot, at: Timestamp) {
-        let Some(machine) = self.machines.get_mut(&mac) else { return };
-        let record = &mut machine.attempt.record;
-        if let Some(Declared::Node { node, .. }) = snapshot.by_mac(mac) {
-            if record.node.as_deref() != Some(node.name.as_str()) {
-                if record.node.is_none() && !record.kin.is_empty() {
-                    self.strangers = self.strangers.saturating_sub(1);
-                }
-                record.node = Some(node.name.to_string());
-            }
-            if record.kin.is_empty() || record.kin.starts_with('?') {
-                let groups: Vec<&str> = node.groups.iter().map(|group| group.as_str()).collect();
-                record.kin = format!("@{}", groups.join(",@"));
-            }
-            if let Some(uuid) = record.client.uuid {
-                self.known.heard(uuid, node.name.as_str());
-            }
-            return;
-        }
-        record.kin = format!("?{}", record.network.as_deref().unwrap_or_default());
-        let uuid = record.client.uuid.filter(|_| !record.saw(Sign::SecondMac));
-        if let Some(node) = uuid.and_then(|uuid| self.known.node(uuid, snapshot, at)) {
-            let text = format!("it sends the UUID of node {node}");
-            machine.attempt.sign(Sign::SecondMac, at, text);
-        }
-    }
-
-    /// What follows from what was just taken in.
-    fn weigh(&mut self, mac: Mac, reached: Option<Phase>, at: Timestamp) {
-        let Some(machine) = self.machines.get_mut(&mac) else { return };
-        let attempt = &mut machine.attempt;
-        let moved = attempt.record.furthest() > reached;
-        let failed = attempt.record.outcome == Outcome::Failed;
-        if failed && moved {
-            // It was slow, not dead: no verdict stands against what happened.
-            attempt.record.outcome = Outcome::UnderWay;
-            attempt.record.verdict = None;
-        }
-        if matches!(attempt.record.outcome, Outcome::UnderWay | Outcome::Failed)
-            && let Some(verdict) = judge(&attempt.record, When::AtOnce, at)
-        {
-            let stands = attempt.record.verdict.as_ref();
-            if stands.is_none_or(|stands| stands.sure <= verdict.sure && stands.rule != verdict.rule) {
-                attempt.record.verdict = Some(verdict);
-                attempt.record.outcome = Outcome::Failed;
-            }
-        }
-        let due = if attempt.record.outcome.is_over() { at } else { at + RECORD_WRITE_SPAN };
-        let next = awaited(&attempt.record);
-        let (family, former) = (family(&attempt.record), attempt.awaited);
-        if next != former.map(|(phase, _)| phase) {
-            attempt.awaited = next.map(|phase| (phase, at));
-            // Only steps that were waited for in their order teach how long they take.
-            if let Some((phase, since)) = former.filter(|(phase, _)| next.is_none_or(|next| next > *phase))
-                && attempt.record.did(phase)
-            {
-                self.patience.learn(&family, phase, at.since(since));
-            }
-        }
-        self.write_later(mac, due);
-        self.wait(mac, at);
-    }
-
-    fn wait(&mut self, mac: Mac, now: Timestamp) {
-        let Some(machine) = self.machines.get_mut(&mac) else { return };
-        if machine.attempt.awaited.is_none() {
-            machine.attempt.awaited = awaited(&machine.attempt.record).map(|phase| (phase, now));
-        }
-        if machine.has_alarm {
-            return; // it goes off early, and is set anew then
-        }
-        if let Some(until) = self.until(mac) {
-            self.alarms.insert((until, mac));
-            if let Some(machine) = self.machines.get_mut(&mac) {
-                machine.has_alarm = true;
-            }
-        }
-    }
-
-    /// Until when the awaited step may take.
-    fn until(&self, mac: Mac) -> Option<Timestamp> {
-        let attempt = &self.machines.get(&mac)?.attempt;
-        let phase = awaited(&attempt.record)?;
-        let since =
-            attempt.awaited.filter(|(known, _)| *known == phase).map_or(attempt.record.last, |(_, at)| at);
-        let limit = self.patience.limit(&family(&attempt.record), phase);
-        let in_all = since + Millis(limit.0.saturating_mul(PATIENCE_IN_ALL));
-        Some((attempt.record.last + limit).min(in_all))
-    }
-
-    /// The time of the awaited step is over.
-    fn give_up(&mut self, mac: Mac, now: Timestamp) {
-        let Some(machine) = self.machines.get(&mac) else { return };
-        let record = &machine.attempt.record;
-        let Some(phase) = awaited(record) else { return };
-        let others = self.machines.values().map(|machine| &machine.attempt.record);
-        let experienced = others
-            .filter(|other| other.mac != mac && other.told.is_some() && are_siblings(record, other))
-            .any(|other| other.did(phase));
-        let Some(machine) = self.machines.get_mut(&mac) else { return };
-        let record = &mut machine.attempt.record;
-        let mut verdict = judge(record, When::Silence, now);
-        // Not every image has a cloud-init, and not every cloud-init phones home: without a sibling that did, a
-        // system that runs is as good as up.
-        let optional = matches!(phase, Phase::CloudInit | Phase::PhoneHome);
-        let stands_on_silence = verdict.as_ref().is_some_and(|verdict| {
-            matches!(verdict.rule.as_str(), "no-cloud-init" | "no-phone-home" | "silence")
-        });
-        if optional && !experienced && stands_on_silence {
-            record.outcome = Outcome::Settled;
-            if let Some(verdict) = verdict.as_mut().filter(|_| phase == Phase::CloudInit) {
-                verdict.sure = crate::model::boot_record::Sure::Possible;
-                record.verdict = Some(verdict.clone());
-            }
-        } else {
-            record.outcome = Outcome::Failed;
-            record.verdict = verdict;
-        }
-        self.write_later(mac, now);
-    }
-
-    fn write_later(&mut self, mac: Mac, at: Timestamp) {
-        let Some(machine) = self.machines.get_mut(&mac) else { return };
-        if let Some(due) = machine.due {
-            if due <= at {
-                return;
-            }
-            self.due.remove(&(due, mac));
-        }
-        machine.due = Some(at);
-        self.due.insert((at, mac));
-    }
-
-    /// Forgets whoever was heard longest ago, strangers first.
-    fn make_room(&mut self, stranger: bool) {
-        let too_many_strangers = stranger && self.strangers >= RECORD_STRANGERS_MAX;
-        if !too_many_strangers && self.machines.len() < RECORD_MACHINES_MAX {
-            return;
-        }
-        let strangers_only = too_many_strangers || self.strangers > 0;
-        let mut by_age: Vec<(Timestamp, Mac)> = self
-            .machines
-            .iter()
-            .filter(|(_, machine)| !strangers_only || machine.attempt.record.node.is_none())
-            .map(|(mac, machine)| (machine.attempt.record.last, *mac))
-            .collect();
-        by_age.sort_unstable();
-        // Some at a time: a flood must not cost a walk for each.
-        let some = (by_age.len() / 16).max(1);
-        by_age.into_iter().take(some).for_each(|(_, mac)| self.forget(mac));
-    }
-
-    fn forget(&mut self, mac: Mac) {
-        let Some(machine) = self.machines.remove(&mac) else { return };
-        let record = machine.attempt.record;
-        self.strangers = self.strangers.saturating_sub(usize::from(record.node.is_none()));
-        for address in &record.addresses {
-            self.addresses.remove(address);
-        }
-        if let Some(due) = machine.due {
-            self.due.remove(&(due, mac));
-        }
-        let all = machine.older.into_iter().chain([record.started]);
-        self.ended.extend(all.map(|started| Write::Forget(mac, started)));
-    }
 }
 
-impl Recorder {
+impl Book {
     /// The latest attempt of each interface.
     pub fn latest(&self) -> impl Iterator<Item = &BootRecord> {
         self.machines.values().map(|machine| &machine.attempt.record)
@@ -544,12 +319,6 @@ impl Recorder {
     pub fn behind(&self, address: Ipv4Addr) -> Option<Mac> {
         self.addresses.get(&address).copied()
     }
-}
-
-/// Whose durations count for a record.
-fn family(record: &BootRecord) -> String {
-    let image = record.told.as_ref().map_or("", |told| told.image.as_str());
-    format!("{} {image}", record.kin)
 }
 
 /// The DHCP of a system whose boot is over.

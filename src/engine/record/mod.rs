@@ -16,7 +16,7 @@ pub mod rules;
 pub mod siblings;
 pub mod why;
 
-pub use book::{Keep, Recorder, Write};
+pub use book::{Book, Keep, News, Write};
 pub use evidence::{DhcpSeen, Evidence, ScriptSeen, Target, TftpFate, TftpSeen, What, Who};
 pub use siblings::Siblings;
 
