@@ -22,6 +22,7 @@ mod nodes;
 mod observed;
 mod profiles;
 mod progress;
+mod record;
 mod replay;
 mod screen;
 mod secret;
@@ -34,6 +35,7 @@ mod tpm;
 mod trust;
 mod user;
 mod watch;
+mod why;
 mod write;
 
 use std::ffi::OsString;
@@ -140,6 +142,9 @@ enum Command {
     Discover(observed::Discover),
     #[command(subcommand)]
     Trust(trust::Trust),
+    Why(why::Why),
+    #[command(subcommand)]
+    Record(record::Record),
     Events(events::Events),
     Explain(explain::Explain),
     Replay(replay::Replay),
@@ -213,6 +218,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Lease(command) => command.run(&client(&global)?, &global),
         Command::Trust(command) => command.run(&client(&global)?, &global),
         Command::Discover(command) => command.run(&client(&global)?, &global),
+        Command::Why(command) => command.run(&client(&global)?, &global),
+        Command::Record(command) => command.run(&client(&global)?, &global),
         Command::Events(command) => command.run(&client(&global)?, &global),
         Command::Status(command) => command.run(&client(&global)?, &global),
         Command::Token(command) => command.run(&client(&global)?, &global),

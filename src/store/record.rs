@@ -3,6 +3,7 @@
 //! that a field can be added without a new version, and readable when things go wrong at night.
 
 mod audit;
+mod boots;
 mod declared;
 mod identity;
 mod images;
@@ -15,8 +16,8 @@ use serde::de::DeserializeOwned;
 
 use crate::model::audit::{Checkpoint, Line};
 use crate::model::{
-    Assignment, Bmc, BootSession, Document, Dossier, Group, Identity, Image, Lease, Node, Profile, Secret,
-    Sighting, Tag,
+    Assignment, Bmc, BootRecord, BootSession, Document, Dossier, Group, Identity, Image, Lease, Node, Profile,
+    Secret, Sighting, Tag,
 };
 use crate::store::StoreError;
 
@@ -92,6 +93,7 @@ records! {
     Lease => observed::LeaseForm, "lease";
     Sighting => observed::SightingForm, "sighting";
     BootSession => sessions::SessionForm, "boot session";
+    BootRecord => boots::BootRecordForm, "boot record";
     Line => audit::LineForm, "audit";
     Checkpoint => audit::CheckpointForm, "audit checkpoint";
 }

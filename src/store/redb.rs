@@ -2,6 +2,7 @@
 //! are written.
 
 mod audit;
+mod boots;
 
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -14,11 +15,13 @@ use ::redb::{
     WriteTransaction,
 };
 
-use crate::base::SharedMap;
 use crate::base::shared::Difference;
+use crate::base::{Mac, SharedMap, Timestamp};
 use crate::model::audit::{Page, Query};
 use crate::model::profile::AssignmentKey;
-use crate::model::{Assignment, DocumentKey, Inventory, Node, NodeId, Revision, Secret, SecretKey};
+use crate::model::{
+    Assignment, BootRecord, DocumentKey, Inventory, Node, NodeId, Revision, Secret, SecretKey,
+};
 use crate::store::record::Record;
 use crate::store::{Backend, Batch, Loaded, Observation, StoreError, io_error};
 
@@ -139,6 +142,7 @@ impl RedbBackend {
         }
         loaded.dossiers = named(DOSSIERS)?.iter().map(|row| Record::parse(row)).collect::<Result<_, _>>()?;
         (loaded.tip, loaded.checkpoints) = audit::load(&transaction, &self.path)?;
+        loaded.boots = boots::load(&transaction, &self.path)?;
         Ok(loaded)
     }
 
@@ -174,6 +178,7 @@ impl RedbBackend {
         }
         write_observations(&transaction, &batch.observations)?;
         audit::write(&transaction, &batch.observations)?;
+        boots::write(&transaction, &batch.observations)?;
         transaction.commit()?;
         Ok(())
     }
@@ -217,6 +222,14 @@ impl Backend for RedbBackend {
         audit::find(self.database()?, query, &self.path)
     }
 
+    fn boots(&mut self, mac: Mac) -> Result<Vec<BootRecord>, StoreError> {
+        boots::of(self.database()?, mac, &self.path)
+    }
+
+    fn packets(&mut self, of: (Mac, Timestamp)) -> Result<Option<Vec<u8>>, StoreError> {
+        boots::packets(self.database()?, of, &self.path)
+    }
+
     fn foreign(&mut self, _wait: Duration) -> Result<Vec<Batch>, StoreError> {
         Ok(Vec::new()) // one process holds the file
     }
@@ -246,6 +259,7 @@ fn make_tables(transaction: &WriteTransaction) -> Result<(), ::redb::Error> {
     transaction.open_table(NODES)?;
     transaction.open_table(LEASES)?;
     audit::make_tables(transaction)?;
+    boots::make_tables(transaction)?;
     let mut meta = transaction.open_table(META)?;
     if meta.get("layout")?.is_none() {
         meta.insert("layout", LAYOUT)?;
@@ -321,7 +335,7 @@ fn write_observations(
     transaction: &WriteTransaction,
     observations: &[Observation],
 ) -> Result<(), ::redb::Error> {
-    if observations.iter().all(audit::is_ours) {
+    if observations.iter().all(|one| audit::is_ours(one) || boots::is_ours(one)) {
         return Ok(());
     }
     let mut leases = transaction.open_table(LEASES)?;
@@ -360,7 +374,11 @@ fn write_observations(
             Observation::Note(_)
             | Observation::PutLine(_)
             | Observation::PutCheckpoint(_)
-            | Observation::DropLines(_) => {}
+            | Observation::DropLines(_)
+            | Observation::PutBoot(_)
+            | Observation::RemoveBoot(..)
+            | Observation::PutPackets(..)
+            | Observation::RemovePackets(..) => {}
         }
     }
     Ok(())

@@ -15,6 +15,7 @@ pub mod loaders;
 pub mod measures;
 pub mod nbd;
 pub mod notify;
+pub mod recorder;
 pub mod sessions;
 pub mod swarm;
 pub mod tasks;

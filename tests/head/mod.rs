@@ -17,7 +17,7 @@ use muster::api::images::ImageUse;
 use muster::api::node::NodeTrust;
 use muster::api::node::supply::FromVault;
 use muster::app::config::Config;
-use muster::app::routes::{self, Parts};
+use muster::app::routes;
 use muster::app::{journalist, publisher};
 use muster::base::{Mac, Timestamp};
 use muster::model::{Firmware, Lease, LeaseKey, LeaseState, Sighting, Snapshot, SnapshotCell};
@@ -30,6 +30,7 @@ use muster::transport::dhcp::handle::{Command, Rogue};
 use muster::transport::http::{Peer, StreamSettings, Streams};
 use muster::transport::journal::Journal;
 use muster::transport::loaders::Loaders;
+use muster::transport::recorder::{Parts, Recorder};
 use muster::transport::tasks::Tasks;
 use muster::transport::vault::{Chest, SiteKey, SshAuthority};
 
@@ -145,6 +146,16 @@ impl Head {
         change(&mut trust, FromVault { chest: Arc::clone(&chest), ssh: Arc::clone(&ssh) });
         trust.sessions.start(&tasks);
         let trust = Arc::new(trust);
+        let (recorder, inbox) = Recorder::pair();
+        let parts = Parts {
+            snapshot: Arc::clone(&snapshot),
+            store: store.clone(),
+            journal: journal.clone(),
+            keep: muster::engine::record::Keep::default(),
+            boots: loaded.boots,
+            busy: Arc::new(Default::default),
+        };
+        inbox.start(parts, &tasks);
         let (turn, about, calls) = (Turn::default(), Arc::default(), PhoneHomes::default());
         let site_key = Arc::new(SiteKey::open(&chest, keys.path(), &keys.path().join("site.pub")).unwrap());
         let audit = Audit::new(store.clone(), Arc::clone(&site_key), Vec::new());
@@ -159,6 +170,7 @@ impl Head {
             calls,
             about,
             journal,
+            recorder,
             images: ImageUse::default(),
             streams: Streams::new(&StreamSettings::default(), Arc::new(|_| ())),
             blobs,
@@ -167,7 +179,8 @@ impl Head {
             trust,
         });
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
-        let router = routes::router(&Parts { context: context.clone(), loaders, images: None, site_key });
+        let router =
+            routes::router(&routes::Parts { context: context.clone(), loaders, images: None, site_key });
         Head { router, prefix: "", context, _tasks: tasks, folder, _keys: keys }
     }
 

@@ -21,6 +21,7 @@ pub mod observed;
 mod page;
 mod profiles;
 pub(crate) mod query;
+pub mod records;
 pub mod secrets;
 pub mod status;
 mod terms;
@@ -111,6 +112,7 @@ pub fn router(context: Context) -> Router {
         .merge(secrets::router())
         .merge(trust::router())
         .merge(tpms::router())
+        .merge(records::router())
         .merge(cloud_init::router())
         .route("/openapi.json", get(|| async { axum::Json(openapi::document()) }))
         .fallback(unknown)
