@@ -12,6 +12,7 @@ use crate::api::auth::sessions::NoSession;
 use crate::api::auth::table::{Need, need};
 use crate::api::auth::{Caller, Door, areas, browser, forwarded, records};
 use crate::api::node::is_by_socket;
+use crate::api::page;
 use crate::api::problem::Problem;
 use crate::api::v1;
 use crate::api::who::Who;
@@ -182,6 +183,9 @@ impl Denied {
             Denied::Role { .. } | Denied::Area | Denied::Foreign(_) => StatusCode::FORBIDDEN,
         };
         let text = self.text();
+        if page::is_page(path) {
+            return page::door::denied(status, &text, path, matches!(self, Denied::Unclaimed));
+        }
         let own = path.strip_prefix(v1::PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let mut response = if own {
             let hint = match self {
