@@ -13,9 +13,9 @@ pub mod keys;
 pub mod records;
 pub(crate) mod sessions;
 pub mod table;
-mod tokens;
+pub(crate) mod tokens;
 pub mod types;
-mod users;
+pub(crate) mod users;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -110,9 +110,15 @@ pub(crate) struct Form<'a> {
 impl Form<'_> {
     /// The form around its fields. Without scripts it cannot be sent, and says so.
     pub(crate) fn around(&self, fields: Markup) -> Markup {
+        self.once("", fields)
+    }
+
+    /// The same; what stands in this field of the answer is shown once, and nowhere again.
+    pub(crate) fn once(&self, shown: &str, fields: Markup) -> Markup {
+        let shown = Some(shown).filter(|shown| !shown.is_empty());
         let Form { api: (method, path), check, then, done, button } = self;
         html! {
-            form data-api=(method) data-path=(path) data-check[*check] data-then=(then) data-done=(done) {
+            form data-api=(method) data-path=(path) data-check[*check] data-then=(then) data-done=(done) data-once=[shown] {
                 fieldset disabled data-awaken { (fields)
                     p.verdict role="status" data-verdict {}
                     div.actions { button.main type="submit" { (button) } }
@@ -132,11 +138,13 @@ pub(crate) struct Field<'a> {
     /// What its text becomes: see `forms.js`.
     pub(crate) kind: &'a str,
     pub(crate) holder: &'a str,
+    /// Tells fields of one name apart, where a page has several forms.
+    pub(crate) scope: &'a str,
 }
 
 impl<'a> Field<'a> {
     pub(crate) fn new(name: &'a str, label: &'a str) -> Field<'a> {
-        Field { name, label, hint: "", value: "", kind: "", holder: "" }
+        Field { name, label, hint: "", value: "", kind: "", holder: "", scope: "" }
     }
 
     pub(crate) fn hint(self, hint: &'a str) -> Self {
@@ -151,16 +159,20 @@ impl<'a> Field<'a> {
         Field { kind, ..self }
     }
 
+    pub(crate) fn scope(self, scope: &'a str) -> Self {
+        Field { scope, ..self }
+    }
+
     pub(crate) fn holder(self, holder: &'a str) -> Self {
         Field { holder, ..self }
     }
 
     fn kind_of(&self) -> Option<&'a str> {
-        Some(self.kind).filter(|kind| !kind.is_empty() && *kind != "text")
+        Some(self.kind).filter(|kind| !matches!(*kind, "" | "text" | "leave"))
     }
 
     fn empty_of(&self) -> Option<&'a str> {
-        (self.kind == "text").then_some("text")
+        Some(self.kind).filter(|kind| matches!(*kind, "text" | "leave"))
     }
 
     fn described(&self) -> String {
@@ -172,7 +184,7 @@ impl<'a> Field<'a> {
     }
 
     fn id(&self) -> String {
-        format!("f-{}", self.name)
+        format!("f{}-{}", self.scope, self.name)
     }
 
     fn around(&self, control: Markup) -> Markup {

@@ -2,7 +2,7 @@
 //! that they work in a browser that runs no scripts.
 
 use axum::body::Bytes;
-use axum::extract::{Form, RawQuery, State};
+use axum::extract::{Form, FromRef, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::api::auth::{Door, claim, sessions};
 use crate::api::context::Context;
 use crate::api::page::bits::segment;
+use crate::api::page::head;
 use crate::api::page::layout::{Refused, alone};
 use crate::api::problem::Problem;
 use crate::api::v1::query;
@@ -28,6 +29,13 @@ pub(crate) fn router() -> Router<Door> {
         .route("/ui/login", get(ask).post(sign_in))
         .route("/ui/logout", post(sign_out))
         .route("/ui/claim", get(first).post(claim_head))
+        .route("/ui/people", get(head::people))
+}
+
+impl FromRef<Door> for Context {
+    fn from_ref(door: &Door) -> Context {
+        door.context().clone()
+    }
 }
 
 /// What sign-in sends. No `Debug`: it holds a password, like the next.

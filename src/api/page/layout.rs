@@ -195,7 +195,11 @@ fn who(visit: &Visit) -> Markup {
     html! {
         div.who {
             div {
-                strong { @if visit.name.is_empty() { "nobody" } @else { (visit.name) } }
+                strong {
+                    @if visit.via == Via::Session { a href="/ui/account" { (visit.name) } }
+                    @else if visit.name.is_empty() { "nobody" }
+                    @else { (visit.name) }
+                }
                 small { (visit.role) }
             }
             @if visit.via == Via::Session {

@@ -97,7 +97,7 @@ pub struct EpochBody {
 }
 
 impl SessionBody {
-    fn new(snapshot: &Snapshot, session: &BootSession) -> SessionBody {
+    pub(crate) fn new(snapshot: &Snapshot, session: &BootSession) -> SessionBody {
         let node = snapshot.node(session.node).map_or_else(String::new, |node| node.name.to_string());
         let delivery = |delivery: &Delivery| DeliveryBody {
             secret: delivery.secret.clone(),

@@ -66,7 +66,7 @@ const ask = (form, dry) => {
   const { path, query, body } = read(form);
   if (dry) query.set("dry_run", "true");
   const text = query.toString().replaceAll("+", "%20");
-  const empty = form.dataset.bare !== undefined;
+  const empty = !Object.keys(body).length && form.dataset.api !== "PUT";
   return call(form.dataset.api, path + (text ? `?${text}` : ""), empty ? undefined : JSON.stringify(body));
 };
 
@@ -87,6 +87,7 @@ export const call = async (method, path, body) => {
 const read = (form) => {
   const [body, query] = [{}, new URLSearchParams()];
   let path = form.dataset.path;
+  for (const list of form.querySelectorAll("[data-list]")) put(body, list.dataset.list, []);
   for (const field of form.elements) {
     if (!field.name || field.disabled || field.matches("fieldset, button")) continue;
     if (field.type === "radio" && !field.checked) continue;
@@ -95,7 +96,9 @@ const read = (form) => {
     if (as === "path") path = path.replace(`{${field.name}}`, encodeURIComponent(text));
     else if (as === "query") { if (text) query.set(field.name, text); }
     else if (as === "query-flag") { if (field.checked) query.set(field.name, "true"); }
-    else if (as === "none") continue;
+    else if (as === "none" || field.closest("[data-only]")?.checkVisibility() === false) continue;
+    else if (field.dataset.with && !form.elements[field.dataset.with].value.trim()) continue;
+    else if (field.dataset.whole && !text) put(body, field.dataset.whole, null);
     else put(body, field.name, value(field, as, text));
   }
   return { path, query, body };
@@ -104,9 +107,10 @@ const read = (form) => {
 const value = (field, as, text) => {
   switch (as) {
     case "flag": return field.checked;
+    case "yes": return true;
     case "list": return text.split(/[\s,]+/).filter(Boolean);
     case "lines": return text.split("\n").map((line) => line.trim()).filter(Boolean);
-    case "number": return text === "" ? undefined : Number(text);
+    case "number": return text === "" ? null : Number(text);
     case "base64": return text === "" ? undefined : base64(field.value);
     case "document": return text === "" ? null : field.value;
     case "pairs": return Object.fromEntries(field.value.split("\n").filter((line) => line.trim()).map((line) => {
