@@ -74,7 +74,13 @@ pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: 
             tracing::debug!(%method, path, ?peer, ?denied, "a request was denied");
             let who = Who::new(String::new(), Via::Nobody, ip, asked);
             door.0.context.audit.put_counted(who.entry("", Outcome::Refused, denied.text()));
-            browser::protect(path, denied.answer(path))
+            let answer = denied.answer(path);
+            let answer = if page::is_page(path) {
+                page::door::dressed(answer, &door, &request, &denied.text())
+            } else {
+                answer
+            };
+            browser::protect(path, answer)
         }
     }
 }
@@ -183,9 +189,6 @@ impl Denied {
             Denied::Role { .. } | Denied::Area | Denied::Foreign(_) => StatusCode::FORBIDDEN,
         };
         let text = self.text();
-        if page::is_page(path) {
-            return page::door::denied(status, &text, path, matches!(self, Denied::Unclaimed));
-        }
         let own = path.strip_prefix(v1::PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let mut response = if own {
             let hint = match self {

@@ -2,7 +2,7 @@
 //! that they work in a browser that runs no scripts.
 
 use axum::body::Bytes;
-use axum::extract::{Form, FromRef, RawQuery, State};
+use axum::extract::{Form, FromRef, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -13,7 +13,6 @@ use serde_json::json;
 
 use crate::api::auth::{Door, claim, sessions};
 use crate::api::context::Context;
-use crate::api::page::bits::segment;
 use crate::api::page::head;
 use crate::api::page::layout::{Refused, alone};
 use crate::api::problem::Problem;
@@ -22,6 +21,9 @@ use crate::transport::http::{Peer, Secure};
 
 /// Largest answer of the API that is read here: one problem.
 const ANSWER_BYTES_MAX: usize = 1 << 16;
+
+/// What the page of the first visit is called.
+const CLAIM: &str = "Claim this head";
 
 /// The routes that need the door itself.
 pub(crate) fn router() -> Router<Door> {
@@ -55,21 +57,33 @@ pub(crate) struct Claim {
     password: String,
 }
 
-/// The answer to whoever asks for a page and may not see it.
-pub(crate) fn denied(status: StatusCode, text: &str, path: &str, unclaimed: bool) -> Response {
-    if unclaimed {
-        return Redirect::to("/ui/claim").into_response();
+/// A refusal in the form of a page: the way in where there is one. Status and challenge stay what they are.
+pub(crate) fn dressed(refusal: Response, door: &Door, request: &Request, text: &str) -> Response {
+    let (status, headers) = (refusal.status(), request.headers());
+    let is_secure = request.extensions().get::<Secure>().is_some();
+    let next = request.uri().path_and_query().map_or("", |path| path.as_str());
+    let mut page = match status {
+        StatusCode::UNAUTHORIZED if is_secure => alone(status, "Sign in", sign_in_form("", next, "")),
+        StatusCode::UNAUTHORIZED => elsewhere(door.context(), headers, "Sign in"),
+        StatusCode::SERVICE_UNAVAILABLE if is_secure => alone(status, CLAIM, claim_form("", "")),
+        StatusCode::SERVICE_UNAVAILABLE => elsewhere(door.context(), headers, CLAIM),
+        _ => Refused(Problem::new(status, text)).into_response(),
+    };
+    *page.status_mut() = status;
+    for (name, value) in refusal.headers().iter().filter(|(name, _)| **name == header::WWW_AUTHENTICATE) {
+        page.headers_mut().insert(name, value.clone());
     }
-    if status == StatusCode::UNAUTHORIZED {
-        return Redirect::to(&format!("/ui/login?next={}", segment(path))).into_response();
-    }
-    Refused(Problem::new(status, text)).into_response()
+    page
 }
 
 /// Where to go on: a page of ours, or the first one.
 fn inside(next: &str) -> &str {
     let plain = next.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'\\');
-    if plain && next.starts_with("/ui/") && !next.contains("//") { next } else { "/ui/" }
+    if plain && next.starts_with("/ui/") && !next.starts_with("/ui/log") && !next.contains("//") {
+        next
+    } else {
+        "/ui/"
+    }
 }
 
 /// `GET /ui/login?next=…`.
@@ -207,9 +221,9 @@ async fn first(State(door): State<Door>, secure: Option<Extension<Secure>>, head
         return Redirect::to("/ui/").into_response();
     }
     if secure.is_none() {
-        return elsewhere(door.context(), &headers, "Claim this head");
+        return elsewhere(door.context(), &headers, CLAIM);
     }
-    alone(StatusCode::OK, "Claim this head", claim_form("", ""))
+    alone(StatusCode::OK, CLAIM, claim_form("", ""))
 }
 
 fn claim_form(name: &str, wrong: &str) -> Markup {
@@ -235,12 +249,12 @@ async fn claim_head(
     Form(Claim { code, name, password }): Form<Claim>,
 ) -> Response {
     if secure.is_none() {
-        return elsewhere(door.context(), &headers, "Claim this head");
+        return elsewhere(door.context(), &headers, CLAIM);
     }
     let body = Bytes::from(json!({"code": code, "name": name, "password": password}).to_string());
     if let Err(answer) = claim::claim(State(door.clone()), peer, body).await {
         let status = answer.status();
-        return alone(status, "Claim this head", claim_form(&name, &detail(answer).await));
+        return alone(status, CLAIM, claim_form(&name, &detail(answer).await));
     }
     match enter(door, peer, headers, &name, &password).await {
         Ok(cookies) => with_cookies(Redirect::to("/ui/").into_response(), cookies),

@@ -69,8 +69,8 @@ fn audit_table(lines: &[AuditLineBody]) -> Markup {
                         td.num.end.soft title=(line.hash) { (line.seq) }
                         td { (moment(&line.time)) }
                         td { (line.actor) @if line.actor.is_empty() { span.soft { "nobody" } } br; span.small.soft { "by " (line.via) @if let Some(ip) = line.ip { ", " (ip) } } }
-                        td.mono.small { (line.action) }
-                        td { (line.object) @if !line.detail.is_empty() { br; span.small.soft { (line.detail) } } }
+                        td.mono.small.long { (line.action) }
+                        td.long { (line.object) @if !line.detail.is_empty() { br; span.small.soft { (line.detail) } } }
                         td { span.badge.(match line.outcome.as_str() { "done" => "good", _ => "bad" }) { (line.outcome) } }
                     }
                 } }

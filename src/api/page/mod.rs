@@ -37,7 +37,7 @@ pub(crate) const PREFIX: &str = "/ui";
 pub fn router(context: Context) -> Router {
     Router::new()
         .route("/", get(|| async { Redirect::to("/ui/") }))
-        .route("/ui", get(|| async { Redirect::to("/ui/") }))
+        .route("/ui", get(now::now))
         .route("/ui/", get(now::now))
         .route("/ui/nodes", get(nodes::list))
         .route("/ui/new-node", get(nodes::new))

@@ -114,7 +114,7 @@ fn search(wanted: &Wanted, snapshot: &Snapshot) -> Markup {
     html! {
         form method="get" action="/ui/nodes" role="search" {
             div.fields {
-                div.field {
+                div.field.grow {
                     label for="q" { "Find" }
                     input #q name="q" value=(wanted.text) placeholder="name, MAC, address, or nid[001-040] & @compute" autocomplete="off" spellcheck="false";
                 }

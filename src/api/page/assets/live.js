@@ -17,7 +17,7 @@ export const follow = (renew) => {
     const began = performance.now();
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-      if (answer.redirected && !answer.url.startsWith(location.origin + location.pathname)) return location.reload();
+      if (answer.status === 401) return location.reload();
       if (answer.ok) {
         take(main, new DOMParser().parseFromString(await answer.text(), "text/html"));
         renew(main);
