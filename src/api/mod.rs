@@ -11,6 +11,7 @@ pub mod images;
 pub mod node;
 pub mod openapi;
 pub mod openchami;
+pub mod page;
 pub mod problem;
 pub mod secrets;
 pub mod v1;

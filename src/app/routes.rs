@@ -9,6 +9,7 @@ use crate::api::context::Context;
 use crate::api::node;
 use crate::api::openchami::bss::History;
 use crate::api::openchami::{self, OpenChami};
+use crate::api::page;
 use crate::api::v1;
 use crate::transport::http::ImageRoot;
 use crate::transport::loaders::Loaders;
@@ -41,5 +42,6 @@ pub fn router(parts: &Parts) -> Router {
         .merge(openchami::router(&foreign))
         .merge(boot::router(machines))
         .merge(node::router(parts.context.clone()))
+        .merge(page::router(parts.context.clone()))
         .fallback(v1::unknown)
 }

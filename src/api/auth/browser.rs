@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
 
+use crate::api::page;
 use crate::api::v1;
 
 /// The session's cookie. Browsers take a name that begins so only over TLS, for the whole host, from itself.
@@ -108,7 +109,7 @@ pub(crate) fn protect(path: &str, mut answer: Response) -> Response {
 
 /// True for our own API and the pages on top of it.
 pub(crate) fn is_admin_side(path: &str) -> bool {
-    [v1::PREFIX, "/ui"]
+    [v1::PREFIX, page::PREFIX]
         .iter()
         .any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }

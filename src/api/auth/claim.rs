@@ -32,8 +32,11 @@ pub(crate) const DOOR: &str = "door";
 pub(crate) const CLAIMED: &str = "claimed";
 
 /// What an unclaimed head answers over the network; the rest does not exist yet.
-const OPEN: [&str; 6] =
-    ["/api/v1/claim", "/api/v1/openapi.json", "/ca.crt", "/ca.pem", "/ca.sha256", "/site.pub"];
+const OPEN: [&str; 7] =
+    ["/api/v1/claim", "/api/v1/openapi.json", "/ca.crt", "/ca.pem", "/ca.sha256", "/site.pub", "/ui/claim"];
+
+/// What the page of the first visit looks like.
+const LOOKS: &str = "/ui/assets/";
 
 /// True if the head has an owner. One that has users needs no first.
 #[must_use]
@@ -123,6 +126,7 @@ impl Door {
     pub(crate) fn waits_for_claim(&self, path: &str) -> bool {
         self.0.claims.is_some()
             && !OPEN.contains(&path)
+            && !path.starts_with(LOOKS)
             && !is_claimed(&self.0.context.snapshot.load().inventory)
     }
 }

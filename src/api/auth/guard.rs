@@ -12,6 +12,7 @@ use crate::api::auth::sessions::NoSession;
 use crate::api::auth::table::{Need, need};
 use crate::api::auth::{Caller, Door, areas, browser, forwarded, records};
 use crate::api::node::is_by_socket;
+use crate::api::page;
 use crate::api::problem::Problem;
 use crate::api::v1;
 use crate::api::who::Who;
@@ -73,7 +74,13 @@ pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: 
             tracing::debug!(%method, path, ?peer, ?denied, "a request was denied");
             let who = Who::new(String::new(), Via::Nobody, ip, asked);
             door.0.context.audit.put_counted(who.entry("", Outcome::Refused, denied.text()));
-            browser::protect(path, denied.answer(path))
+            let answer = denied.answer(path);
+            let answer = if page::is_page(path) {
+                page::door::dressed(answer, &door, &request, &denied.text())
+            } else {
+                answer
+            };
+            browser::protect(path, answer)
         }
     }
 }

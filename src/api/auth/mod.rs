@@ -11,11 +11,11 @@ pub mod forwarded;
 mod guard;
 pub mod keys;
 pub mod records;
-mod sessions;
+pub(crate) mod sessions;
 pub mod table;
-mod tokens;
+pub(crate) mod tokens;
 pub mod types;
-mod users;
+pub(crate) mod users;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -30,6 +30,7 @@ use axum::routing::{any, delete, get, post};
 use crate::api::auth::claim::Claims;
 use crate::api::auth::sessions::Seen;
 use crate::api::context::Context;
+use crate::api::page;
 use crate::api::problem::{Problem, in_our_form};
 use crate::api::v1;
 use crate::base::limits::TOKEN_REQUEST_BYTES_MAX;
@@ -122,6 +123,15 @@ impl Door {
         }))
     }
 
+    pub(crate) fn context(&self) -> &Context {
+        &self.0.context
+    }
+
+    /// False: authentication is off.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.policy.closed
+    }
+
     /// Puts the door before these routes, and adds its own.
     pub fn before(&self, routes: Router) -> Router {
         routes.merge(self.routes()).layer(from_fn_with_state(self.clone(), guard::guard))
@@ -157,6 +167,7 @@ impl Door {
             .route("/ca.sha256", get(endpoints::root_print))
             .route("/site.pub", get(endpoints::site_key))
             .merge(Router::new().nest(v1::PREFIX, own))
+            .merge(page::door::router())
             .layer(DefaultBodyLimit::max(TOKEN_REQUEST_BYTES_MAX))
             .with_state(self.clone())
     }

@@ -75,6 +75,15 @@ pub const RULES: &[Rule] = &[
     read("/api/v1/records/{}/{}/packets", OPERATOR),
     read("/api/v1/**", VIEWER),
     any("/api/v1/**", OPERATOR),
+    // The admin page. What it changes it changes by the API above.
+    read("/", OPEN),
+    any("/ui/login", OPEN),
+    any("/ui/claim", OPEN),
+    read("/ui/assets/**", OPEN),
+    read("/ui/audit/**", ADMIN),
+    read("/ui/people/**", ADMIN),
+    post("/ui/logout", VIEWER),
+    read("/ui/**", VIEWER),
     // What booting machines fetch.
     read("/boot.ipxe", OPEN),
     read("/boot/script", OPEN),
@@ -300,7 +309,8 @@ mod tests {
     #[test]
     fn what_the_table_does_not_know_is_closed() {
         check(&[
-            (Method::GET, "/", ADMIN),
+            (Method::PUT, "/", ADMIN),
+            (Method::POST, "/ui/nodes", ADMIN),
             (Method::GET, "/unknown", ADMIN),
             (Method::GET, "/hsm", ADMIN),
             (Method::GET, "/hsm/v20/State/Components", ADMIN),

@@ -28,7 +28,7 @@ pub(crate) async fn show(State(context): State<Context>, uri: Uri) -> Result<Res
     page(&uri, nodes.map(|node| (node.name.to_string(), node)), |node| decision(&snapshot, node))
 }
 
-fn decision(snapshot: &Snapshot, node: &Arc<Node>) -> BootBody {
+pub(crate) fn decision(snapshot: &Snapshot, node: &Arc<Node>) -> BootBody {
     let first = node.interfaces.first();
     let request = boot::Request {
         mac: first.map(|interface| interface.mac),

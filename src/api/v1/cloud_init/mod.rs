@@ -63,7 +63,7 @@ async fn write<T>(
     Ok((outcome.expect("a change is planned at least once"), snapshot))
 }
 
-async fn defaults(State(context): State<Context>) -> Json<DefaultsBody> {
+pub(crate) async fn defaults(State(context): State<Context>) -> Json<DefaultsBody> {
     Json(DefaultsBody::of(&Defaults::of(&context.snapshot.load().inventory)))
 }
 
@@ -97,7 +97,7 @@ async fn patch_defaults(
     Ok(Json(DefaultsBody::of(&defaults)))
 }
 
-async fn groups(State(context): State<Context>) -> Json<Vec<GroupDataBody>> {
+pub(crate) async fn groups(State(context): State<Context>) -> Json<Vec<GroupDataBody>> {
     let snapshot = context.snapshot.load();
     Json(GroupData::all(&snapshot.inventory).map(|group| GroupDataBody::of(&group, &[])).collect())
 }
@@ -175,7 +175,7 @@ fn shown(snapshot: &Snapshot, node: &Node, own: &NodeData, warnings: &[Remark]) 
 }
 
 /// The nodes that have instance data of their own.
-async fn nodes(State(context): State<Context>) -> Json<Vec<NodeDataBody>> {
+pub(crate) async fn nodes(State(context): State<Context>) -> Json<Vec<NodeDataBody>> {
     let snapshot = context.snapshot.load();
     let all = snapshot.inventory.nodes.values();
     let own = all.filter_map(|node| {
@@ -273,7 +273,7 @@ async fn reinstall(
     Ok(Json(ReportBody { changed, dry_run, revision, ..ReportBody::default() }))
 }
 
-async fn render(
+pub(crate) async fn render(
     State(context): State<Context>,
     Path(name): Path<String>,
 ) -> Result<Json<PreviewBody>, Problem> {
@@ -283,7 +283,7 @@ async fn render(
 }
 
 /// The last report of each node that is still declared.
-async fn calls(State(context): State<Context>) -> Json<Vec<CallBody>> {
+pub(crate) async fn calls(State(context): State<Context>) -> Json<Vec<CallBody>> {
     let snapshot = context.snapshot.load();
     let calls = context.calls.all();
     let named = calls.iter().filter_map(|(id, call)| Some((snapshot.node(id)?, call)));
