@@ -1,5 +1,5 @@
-//! What the appliance takes over at its first boot, and what it refuses: the script of the image below a folder, with
-//! the real `muster check`.
+//! The appliance without a machine: what it takes over at its first boot, and what it refuses (the script of the image
+//! below a folder, with the real `muster check`); and that the parts of its definition agree.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
@@ -41,11 +41,8 @@ impl Machine {
         let folder = Path::new(env!("CARGO_BIN_EXE_muster")).parent().unwrap().display().to_string();
         let path = format!("{folder}:{}", std::env::var("PATH").unwrap());
         let output = Command::new("sh").arg(SCRIPT).arg(self.0.path()).env("PATH", path).output().unwrap();
-        let said = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{said}");
         said
     }
@@ -81,7 +78,10 @@ fn what_lies_on_the_esp_is_taken_once() {
     assert_eq!(mode("var/lib/muster/etc/muster.toml"), 0o640);
     // The link that muster serves on gets its address, and asks nobody for another.
     let network = machine.read("run/systemd/network/10-muster-eth1.network").unwrap();
-    assert!(network.contains("Name=eth1\n") && network.contains("Address=172.16.0.254/24\nDHCP=no\n"), "{network}");
+    assert!(
+        network.contains("Name=eth1\n") && network.contains("Address=172.16.0.254/24\nDHCP=no\n"),
+        "{network}"
+    );
     // Whoever comes later with a stick changes nothing.
     machine.put("run/muster-stick/muster.toml", &GOOD.replace("172.16.0", "10.0.0"));
     machine.put("boot/muster/authorized_keys", "");
@@ -120,4 +120,65 @@ fn a_stick_counts_as_the_esp_does_and_is_not_followed_elsewhere() {
     assert!(said.contains("NOT TAKEN: stick: muster.toml is no file"), "{said}");
     assert!(said.contains("taken: stick: inventory.yaml"), "{said}");
     assert_ne!(machine.config(), GOOD);
+}
+
+/// A file of the source tree.
+fn source(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|_| panic!("{path}"))
+}
+
+/// The value of a key in a unit or a partition's definition.
+fn value(text: &str, key: &str) -> String {
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    line.unwrap_or_else(|| panic!("{key} in {text}")).to_owned()
+}
+
+#[test]
+fn both_slots_are_as_large_as_what_is_written_into_them() {
+    for (built, slots) in [
+        ("10-root", ["10-root-a", "20-root-b"]),
+        ("11-root-verity", ["11-root-a-verity", "21-root-b-verity"]),
+    ] {
+        let built = source(&format!("image/mkosi.repart/{built}.conf"));
+        for slot in slots.map(|slot| source(&format!("rootfs-overlay/usr/lib/repart.d/{slot}.conf"))) {
+            for key in ["Type", "SizeMinBytes", "SizeMaxBytes"] {
+                assert_eq!(value(&slot, key), value(&built, key), "{key}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_data_partition_is_found_by_the_name_it_is_made_with() {
+    let label = value(&source("rootfs-overlay/usr/lib/repart.d/30-var.conf"), "Label");
+    let table = source("rootfs-overlay/etc/fstab");
+    assert!(table.lines().any(|line| line.starts_with(&format!("PARTLABEL={label} "))), "{table}");
+    let sealed = source("image/mkosi.profiles/tpm/mkosi.extra/usr/lib/repart.d/30-var.conf");
+    assert_eq!(value(&sealed, "Label"), label);
+}
+
+#[test]
+fn every_unit_of_ours_is_switched_on_or_started_by_another() {
+    let preset = source("rootfs-overlay/usr/lib/systemd/system-preset/00-muster.preset");
+    let enabled: Vec<&str> =
+        preset.lines().filter_map(|line| line.strip_prefix("enable ")?.split_whitespace().next()).collect();
+    assert!(preset.trim_end().ends_with("disable *"), "what is not named does not run");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/appliance");
+    let mut units: Vec<(String, String)> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| {
+            (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    units.push(("muster.service".to_owned(), source("systemd/muster.service")));
+    for (name, text) in &units {
+        let called = units.iter().any(|(_, other)| other.contains(&format!("OnFailure={name}")));
+        assert_eq!(enabled.contains(&name.as_str()), text.contains("\n[Install]\n"), "{name}");
+        assert!(enabled.contains(&name.as_str()) || called, "nothing starts {name}");
+    }
+    for unit in enabled.iter().filter(|unit| unit.starts_with("muster")) {
+        assert!(units.iter().any(|(name, _)| name == unit), "there is no {unit}");
+    }
 }
