@@ -12,8 +12,13 @@ use crate::cli::{Global, serve, table};
 Examples:
   muster check
   muster --config ./muster.toml check
-  muster --json check | jq -r '.problems[]'")]
-pub(crate) struct Check {}
+  muster --json check | jq -r '.problems[]'
+  muster check --links")]
+pub(crate) struct Check {
+    /// Print only the links that the networks are on and the head's addresses there, one pair on a line
+    #[arg(long)]
+    links: bool,
+}
 
 impl Check {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<()> {
@@ -30,6 +35,9 @@ impl Check {
         if let Some(folder) = config.images.as_ref().filter(|folder| !folder.is_dir()) {
             anyhow::bail!("images.root: {} is not a directory", folder.display());
         }
+        if self.links {
+            return table::print(&links(&config));
+        }
         if global.json {
             let networks: Vec<&str> =
                 config.site.networks.iter().map(|network| network.name.as_str()).collect();
@@ -37,6 +45,14 @@ impl Check {
         }
         table::print(&text(global, &config))
     }
+}
+
+/// For what sets up the machine's links, such as the appliance's first boot.
+fn links(config: &Config) -> String {
+    let on = |network: &crate::model::Network| {
+        Some(format!("{} {}\n", network.interface.as_ref()?, network.address))
+    };
+    config.site.networks.iter().filter_map(on).collect()
 }
 
 fn text(global: &Global, config: &Config) -> String {

@@ -9,9 +9,9 @@ use crate::cli::{Cli, table};
 
 /// Commands by what people want. Those that stand nowhere here are listed at the end.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Run the head", &["serve", "check", "status", "events", "backup", "restore"]),
+    ("Run the head", &["serve", "check", "status", "console", "events", "backup", "restore"]),
     ("Declare machines", &["import", "export", "node", "group", "bmc"]),
-    ("Boot and configure them", &["profile", "boot", "image", "cloud-init", "secret", "power", "console"]),
+    ("Boot and configure them", &["profile", "boot", "image", "cloud-init", "secret", "power"]),
     ("See what happens", &["network", "lease", "discover", "why", "record", "explain", "replay", "swarm"]),
     (
         "Access and shell",

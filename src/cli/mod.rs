@@ -7,6 +7,7 @@ mod check;
 mod claim;
 mod client;
 mod cloud_init;
+mod console;
 mod edit;
 mod env;
 mod events;
@@ -161,6 +162,7 @@ enum Command {
     Env(env::Env),
     Ca(env::Ca),
     Status(status::Status),
+    Console(console::Console),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -222,6 +224,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Record(command) => command.run(&client(&global)?, &global),
         Command::Events(command) => command.run(&client(&global)?, &global),
         Command::Status(command) => command.run(&client(&global)?, &global),
+        Command::Console(command) => command.run(&client(&global)?, &global),
         Command::Token(command) => command.run(&client(&global)?, &global),
         Command::Key(command) => command.run(&client(&global)?, &global),
         Command::Claim(command) => command.run(&client(&global)?, &global),

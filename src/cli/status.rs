@@ -70,7 +70,8 @@ fn findings(status: &Value) -> Vec<Finding<'_>> {
     found
 }
 
-fn text(screen: Screen, status: &Value) -> String {
+/// The verdict and whose it is, on a line.
+pub(crate) fn headline(screen: Screen, status: &Value) -> String {
     let found = findings(status);
     let broken = found.iter().filter(|one| !HARMLESS.contains(&one.severity)).count();
     let (look, verdict) = match (broken, found.len()) {
@@ -79,18 +80,23 @@ fn text(screen: Screen, status: &Value) -> String {
         (count, _) => (Look::Bad, format!("{count} thing(s) broken")),
     };
     let word = |key: &str| status[key].as_str().unwrap_or("-");
+    let up = span(status["uptime_s"].as_u64().unwrap_or_default());
+    let verdict = screen.paint(look, &verdict);
+    format!("{verdict}: muster {} for cluster {}, up {up}\n", word("version"), word("cluster"))
+}
+
+/// What is wrong, the worst first, each with the way out.
+pub(crate) fn findings_text(screen: Screen, status: &Value) -> String {
+    findings(status).iter().map(|finding| told(screen, finding)).collect()
+}
+
+fn text(screen: Screen, status: &Value) -> String {
+    let word = |key: &str| status[key].as_str().unwrap_or("-");
     let number = |key: &str| status[key].as_u64().unwrap_or_default();
-    let mut text = format!(
-        "{}: muster {} for cluster {}, up {} since {}\n",
-        screen.paint(look, &verdict),
-        word("version"),
-        word("cluster"),
-        span(number("uptime_s")),
-        word("started"),
-    );
-    for finding in &found {
-        text.push_str(&told(screen, finding));
-    }
+    let mut text = headline(screen, status);
+    text.truncate(text.trim_end().len());
+    text.push_str(&format!(" since {}\n", word("started")));
+    text.push_str(&findings_text(screen, status));
     text.push_str(&format!(
         "\nrevision {}: {} nodes, {} groups, {} profiles; {} leases, {} unknown machines\n",
         number("revision"),

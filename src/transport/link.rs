@@ -19,6 +19,29 @@ pub struct Managed {
     pub address: Ipv4Net,
 }
 
+/// An address by which machines elsewhere reach this one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Address {
+    pub link: String,
+    pub address: IpAddr,
+}
+
+/// Addresses of this machine that count beyond it and its links, in the kernel's order.
+#[must_use]
+pub fn addresses() -> Vec<Address> {
+    let own = nix::ifaddrs::getifaddrs().into_iter().flatten().filter_map(|link| {
+        let address = link.address?;
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        let v6 = || address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip()));
+        Some(Address { link: link.interface_name, address: v4.or_else(v6)? })
+    });
+    let counts = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
+    };
+    own.filter(|one| counts(&one.address)).collect()
+}
+
 /// Says why netlink cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
