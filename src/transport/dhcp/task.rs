@@ -18,8 +18,7 @@ use crate::engine::dhcp::{
 use crate::engine::record::What;
 use crate::model::lease::LeaseChange;
 use crate::model::lease_table::Choice;
-use crate::model::snapshot::Machine;
-use crate::model::{DhcpMode, Lease, LeaseState, Revision, Sighting, SnapshotCell};
+use crate::model::{DhcpMode, Lease, Revision, Sighting, SnapshotCell};
 use crate::store::Store;
 use crate::transport::clock::now;
 use crate::transport::dhcp::counters::DhcpCounters;
