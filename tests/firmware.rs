@@ -7,15 +7,15 @@ mod site;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use muster::base::{Mac, Millis, Timestamp};
+use muster::base::{Digest, Mac, Millis, Timestamp};
 use muster::engine::dhcp::imagine::{Client, Imagined};
 use muster::engine::dhcp::{
     Answer, Boot, Ingress, LoaderRule, NetworkRule, NoBoot, Observed, Reason, Request, Route, Verdict,
     respond, watch,
 };
 use muster::model::{
-    Arch, Bmc, BootPolicy, Change, DhcpMode, Firmware, Inventory, LeaseKey, LeaseTable, Network, Revision,
-    Site, Snapshot, Stage, UnknownPolicy,
+    Arch, Bmc, BootPolicy, Change, DhcpMode, Firmware, Inventory, LeaseKey, LeaseTable, LoaderTls, Network,
+    Revision, Site, Snapshot, Stage, UnknownPolicy,
 };
 use muster::wire::dhcp::{Message, MessageType, code};
 use proptest::prelude::*;
@@ -587,4 +587,71 @@ proptest! {
             prop_assert_eq!(Message::parse(&message).unwrap().xid, request.message.xid);
         }
     }
+}
+
+// --- loaders over TLS -----------------------------------------------------------------------------------
+
+/// A head whose loaders are to use TLS, with this many roots.
+fn secure_head(always: bool, roots: u8) -> Head {
+    let roots = (0..roots).map(|octet| Digest([octet; 32])).collect();
+    let loader_tls = Some(LoaderTls { port: 8443, always, roots });
+    let site = Site { networks: vec![boot_network()], loader_tls, ..Site::default() };
+    let mut inventory = Inventory::default();
+    inventory.apply(&Change::PutNode(Arc::new(node(1, mac(1), &["192.0.2.1"]))));
+    Head::new(Snapshot::compile(Revision(1), Arc::new(site), Arc::new(inventory)))
+}
+
+/// The whole exchange of one client; its ACK.
+fn exchange(head: &mut Head, client: Client) -> Answer {
+    let client = imagined(client, 1);
+    let offer = reply(&discover(head, client.client));
+    head.answer(client.request(&offer), client.ingress("eth1"), NOW)
+}
+
+fn boot_of(answer: &Answer) -> Boot {
+    answer.explanation.boot.clone().unwrap()
+}
+
+#[test]
+fn firmware_is_told_whom_its_loader_shall_trust() {
+    for (client, trusts) in [
+        (Client::UefiPxe, true),
+        (Client::BiosRom, true),
+        (Client::UefiHttp, true),
+        // In its own answer it would come too late.
+        (Client::Ipxe, false),
+        (Client::System, false),
+    ] {
+        let answer = exchange(&mut secure_head(false, 2), client);
+        let sent = reply(&answer).options.get(code::IPXE).map(<[u8]>::to_vec);
+        let wanted = [&[0x5a, 64][..], &[0; 32], &[1; 32]].concat();
+        assert_eq!(sent == Some(wanted), trusts, "{client:?}: {sent:?}");
+        assert_eq!(answer.anchored, trusts, "{client:?}");
+    }
+    let many = reply(&exchange(&mut secure_head(false, 20), Client::UefiPxe));
+    assert_eq!(many.options.get(code::IPXE).unwrap().len(), 2 + 7 * 32);
+    assert!(!reply(&exchange(&mut head(), Client::UefiPxe)).options.contains(code::IPXE));
+}
+
+#[test]
+fn ipxe_uses_tls_if_it_can_and_was_told_whom_to_trust() {
+    let secure = SCRIPT.replace("http://192.0.2.254:8081", "https://192.0.2.254:8443");
+    let plain = Boot::Script { url: SCRIPT.to_owned() };
+    let mut head = secure_head(false, 1);
+    // Out of a ROM: nobody told it.
+    assert_eq!(boot_of(&exchange(&mut head, Client::Ipxe)), plain);
+    let _ = exchange(&mut head, Client::UefiPxe);
+    assert_eq!(boot_of(&exchange(&mut head, Client::Ipxe)), Boot::Script { url: secure.clone() });
+    // One that was built without.
+    assert_eq!(boot_of(&exchange(&mut head, Client::IpxeRom)), plain);
+    // The site insists.
+    let mut head = secure_head(true, 1);
+    assert_eq!(boot_of(&exchange(&mut head, Client::Ipxe)), Boot::Script { url: secure });
+    assert_eq!(boot_of(&exchange(&mut head, Client::IpxeRom)), Boot::None(NoBoot::NoHttps));
+    let loader = |head: &mut Head| match boot_of(&exchange(head, Client::UefiHttp)) {
+        Boot::Url { url, .. } => url,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(loader(&mut head), "https://192.0.2.254:8443/loaders/snponly.efi");
+    assert_eq!(loader(&mut secure_head(false, 1)), "http://192.0.2.254:8081/loaders/snponly.efi");
 }

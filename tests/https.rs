@@ -25,11 +25,17 @@ fn free_port() -> u16 {
 
 impl Head {
     fn start() -> Head {
+        Head::with(|_| String::new())
+    }
+
+    /// With more in the section `[https]`, of what lies in the folder.
+    fn with(more: impl FnOnce(&Path) -> String) -> Head {
         let folder = tempfile::tempdir().unwrap();
         let (plain, secure) = (free_port(), free_port());
+        let more = more(folder.path());
         let config = format!(
             "[cluster]\nname = \"demo-2\"\ndomain = \"demo.example\"\n[http]\nlisten = [\"127.0.0.1:{plain}\"]\n\
-             [https]\nlisten = [\"127.0.0.1:{secure}\"]\n[tftp]\nlisten = []\n[dns]\nlisten = []\n\
+             [https]\nlisten = [\"127.0.0.1:{secure}\"]\n{more}\n[tftp]\nlisten = []\n[dns]\nlisten = []\n\
              [loaders]\ndirectories = []\n[log]\nlevel = \"warn\"\n"
         );
         fs::write(folder.path().join("muster.toml"), config).unwrap();
@@ -190,4 +196,119 @@ fn keys_stay_and_are_closed_across_a_restart() {
     assert!(up && head.ok(&["ca"]) == root);
     let bearer = format!("Authorization: Bearer {}", token.trim());
     assert_eq!(head.curl(&["-H", &bearer, "{}/hsm/v2/groups"]), "[]");
+}
+
+/// A certificate of the site's own for this name, in the files that the configuration names.
+fn write_own(folder: &Path, name: &str) {
+    let pair = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    fs::write(folder.join("own.crt"), pair.cert.pem()).unwrap();
+    fs::write(folder.join("own.key"), pair.signing_key.serialize_pem()).unwrap();
+}
+
+#[test]
+fn a_certificate_of_the_sites_own_is_read_again_at_sighup_and_a_bad_one_changes_nothing() {
+    let head = Head::with(|folder| {
+        write_own(folder, "demo.example");
+        format!("certificate = {:?}\nkey = {:?}", folder.join("own.crt"), folder.join("own.key"))
+    });
+    let own = head.folder.path().join("own.crt");
+    let kept = head.folder.path().join("kept.crt");
+    let believed = |root: &Path| {
+        let url = format!("https://demo.example:{}/boot.ipxe", head.secure);
+        let resolve = format!("demo.example:{}:127.0.0.1", head.secure);
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "-o", "/dev/null", "--max-time", "20", "--resolve", &resolve, "--cacert"]);
+        curl.arg(root).arg(url).status().unwrap().success()
+    };
+    let hangup = || {
+        let id = head.daemon.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    };
+    assert!(believed(&own));
+    fs::copy(&own, &kept).unwrap();
+    // Half written: the one before goes on.
+    fs::write(&own, "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
+    hangup();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(believed(&kept));
+    write_own(head.folder.path(), "demo.example");
+    assert!(!believed(&own));
+    hangup();
+    // At once, and not only when the files are looked at the next time, which takes half a minute.
+    let taken = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        believed(&own)
+    });
+    assert!(taken && !believed(&kept));
+}
+
+#[test]
+fn the_authority_is_replaced_by_one_command_and_nobody_is_locked_out() {
+    let head = Head::start();
+    let (old, pem) = (head.folder.path().join("old.crt"), head.ok(&["ca"]));
+    fs::write(&old, &pem).unwrap();
+    let roots = |text: &str| text.matches("BEGIN CERTIFICATE").count();
+    let believed = |root: &Path| {
+        let url = format!("https://127.0.0.1:{}/boot.ipxe", head.secure);
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "-o", "/dev/null", "--max-time", "20", "--cacert"]).arg(root).arg(url);
+        curl.status().unwrap().success()
+    };
+    assert!(roots(&pem) == 1 && believed(&old));
+    assert_eq!(head.ok(&["ca", "fingerprint"]).lines().count(), 2, "ECDSA and RSA");
+    assert!(head.ok(&["key", "rotate", "ca"]).contains("take over at"));
+    let both = head.ok(&["ca"]);
+    assert!(roots(&both) == 2 && both.starts_with(&pem));
+    assert_eq!(head.ok(&["ca", "fingerprint"]).lines().count(), 4);
+    assert_eq!(roots(&head.ok(&["ca", "--all"])), 4);
+    let new = head.folder.path().join("new.crt");
+    fs::write(&new, both.strip_prefix(&pem).unwrap()).unwrap();
+    assert!(believed(&old) && !believed(&new), "a day's notice");
+    let whole = head.folder.path().join("whole.crt");
+    fs::write(&whole, &both).unwrap();
+    assert!(head.ok(&["key", "rotate", "ca"]).contains("the new authorities sign"));
+    let switched = (0..200).any(|_| {
+        assert!(believed(&whole), "who knows both notices nothing");
+        std::thread::sleep(Duration::from_millis(50));
+        believed(&new)
+    });
+    assert!(switched && !believed(&old));
+    assert_eq!(roots(&head.ok(&["ca"])), 2, "the former one is published for what it signed");
+    // The command line finds what it needs in the data directory.
+    assert_eq!(roots(&fs::read_to_string(head.folder.path().join("data/ca.crt")).unwrap()), 2);
+    assert!(head.ok(&["key", "rotate", "ca", "--end"]).contains("led astray no longer"));
+    assert_eq!(roots(&head.ok(&["ca"])), 1);
+}
+
+#[test]
+fn the_keys_of_the_site_and_of_its_nodes_are_replaced_and_the_audit_log_is_still_believed() {
+    let head = Head::start();
+    let keys = |path: &str| head.curl(&[&format!("{{}}{path}")]).matches("BEGIN PUBLIC KEY").count();
+    head.ok(&["audit", "checkpoint"]);
+    assert_eq!(keys("/site.pub"), 1);
+    assert!(head.ok(&["key", "rotate", "site"]).contains("takes over at"));
+    assert_eq!((keys("/site.pub"), keys("/site.pub?all")), (2, 1));
+    assert!(head.ok(&["key", "rotate", "site"]).contains("the new site key signs"));
+    assert_eq!((keys("/site.pub"), keys("/site.pub?all")), (2, 2));
+    head.ok(&["audit", "checkpoint"]);
+    assert!(head.ok(&["audit", "verify"]).contains("are in order"));
+    let list = || -> Value { serde_json::from_str(&head.curl(&["{}/node/v1/keyset"])).unwrap() };
+    let read = |list: &Value| -> Value {
+        let text = base64::Engine::decode(
+            &base64::engine::general_purpose::STANDARD,
+            list["keyset"].as_str().unwrap(),
+        );
+        serde_json::from_slice(&text.unwrap()).unwrap()
+    };
+    let before = list();
+    assert_eq!(before["also"].as_array().unwrap().len(), 1, "nodes that booted before know the former key");
+    assert!(head.ok(&["key", "rotate", "node"]).contains("count for an hour"));
+    let (before, after) = (read(&before), read(&list()));
+    assert_eq!((before["keys"].as_array().unwrap().len(), after["keys"].as_array().unwrap().len()), (2, 4));
+    assert!(after["epoch"].as_u64() > before["epoch"].as_u64());
+    assert!(head.ok(&["key", "rotate", "node", "--end"]).contains("must boot again"));
+    assert_eq!(read(&list())["keys"].as_array().unwrap().len(), 2);
+    assert!(head.ok(&["key", "rotate", "site", "--end"]).contains("must boot again"));
+    assert_eq!((keys("/site.pub"), list()["also"].is_null()), (1, true));
+    assert!(head.ok(&["audit", "verify"]).contains("are in order"));
 }

@@ -243,9 +243,14 @@ fn with_the_sites_key_only_a_signed_root_is_booted() {
     };
     let good = manifest(&hex(&root()));
     let wrong = manifest(&hex(b"another root"));
+    // As the head gives it while it replaces its key: two in one file.
+    let next = SigningKey::from_bytes(&[3; 32]);
+    let pem = |key: &SigningKey| key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap();
+    let keys = pem(&key) + pem(&next).trim_end();
     for shell in SHELLS {
         for (text, signature, refusal) in [
             (good.clone(), sign(&key, &good), None),
+            (good.clone(), sign(&next, &good), None),
             (good.clone(), sign(&other, &good), Some("is not signed with")),
             (format!("{good}label a=b\n"), sign(&key, &good), Some("is not signed with")),
             (wrong.clone(), sign(&key, &wrong), Some("names another root")),
@@ -258,7 +263,7 @@ fn with_the_sites_key_only_a_signed_root_is_booted() {
             );
             let server = Server::start(&[Mood::Good], vec![(at.clone(), text), (sig, signature)]);
             let node = Node::new(shell);
-            fs::write(node.key(), key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap()).unwrap();
+            fs::write(node.key(), &keys).unwrap();
             let output = node.boot(&line(&server, &format!("muster.manifest={}{at}", server.base)));
             match refusal {
                 None => node.has_the_root(&output),
@@ -270,7 +275,7 @@ fn with_the_sites_key_only_a_signed_root_is_booted() {
         }
         let server = Server::start(&[Mood::Good], Vec::new());
         let node = Node::new(shell);
-        fs::write(node.key(), key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap()).unwrap();
+        fs::write(node.key(), pem(&key)).unwrap();
         let output = node.boot(&line(&server, ""));
         assert!(!output.status.success() && said(&output).contains("wants a manifest"), "{}", said(&output));
     }

@@ -111,6 +111,20 @@ muster_small() {
     done
 }
 
+# muster_genuine TEXT SIGNATURE: true if a key of the site signed it. While the site key is replaced, there are two.
+muster_genuine() {
+    while IFS= read -r muster_line || [ -n "$muster_line" ]; do
+        case $muster_line in -----BEGIN*) : >"$MUSTER_DIR/key.pem" ;; esac
+        echo "$muster_line" >>"$MUSTER_DIR/key.pem"
+        case $muster_line in
+            -----END*)
+                openssl pkeyutl -verify -pubin -inkey "$MUSTER_DIR/key.pem" -rawin -in "$1" -sigfile "$2" \
+                    </dev/null >/dev/null 2>&1 && return 0 ;;
+        esac
+    done <"$MUSTER_KEY"
+    return 1
+}
+
 # muster_signed DIGEST: true if the site signed a manifest that names this root.
 muster_signed() {
     if [ ! -f "$MUSTER_KEY" ]; then
@@ -122,8 +136,7 @@ muster_signed() {
     command -v openssl >/dev/null 2>&1 || { muster_say "REFUSED: no openssl to check the manifest with"; return 1; }
     muster_small "$muster_at" "$muster_text" && muster_small "$muster_at.sig" "$muster_text.b64" || return 1
     if ! openssl base64 -d -A -in "$muster_text.b64" -out "$muster_text.sig" 2>/dev/null ||
-        ! openssl pkeyutl -verify -pubin -inkey "$MUSTER_KEY" -rawin -in "$muster_text" \
-            -sigfile "$muster_text.sig" >/dev/null 2>&1; then
+        ! muster_genuine "$muster_text" "$muster_text.sig"; then
         muster_say "REFUSED: $muster_at is not signed with $MUSTER_KEY"
         return 1
     fi

@@ -2,6 +2,7 @@
 //! answers back into the words of the caller. Only here do methods, paths and JSON exist.
 
 pub mod about;
+pub mod acme;
 pub mod auth;
 pub mod boot;
 pub mod cloud_init;

@@ -22,6 +22,7 @@ use crate::base::{Cidr, Millis};
 use crate::engine::audit::Keep;
 use crate::engine::record::Keep as Records;
 use crate::model::{Role, Site};
+use crate::transport::acme::Acme;
 use crate::transport::blobs::Settings;
 use crate::transport::http::StreamSettings;
 use crate::transport::loaders::DIRECTORIES;
@@ -96,6 +97,8 @@ pub enum Auth {
 pub struct Https {
     /// Certificate chain and key, PEM; none: one of the head's own authority.
     pub files: Option<(PathBuf, PathBuf)>,
+    /// An outside authority that is asked for one.
+    pub acme: Option<Acme>,
     /// More names and addresses for the head's own certificate.
     pub names: BTreeSet<String>,
 }

@@ -10,20 +10,22 @@ use anyhow::Context as _;
 use axum::body::Bytes;
 use tokio::sync::watch;
 
+use crate::api;
 use crate::api::about::{About, Listener};
 use crate::api::auth::claim::is_claimed;
 use crate::api::context::{Context, PhoneHomes, Services, Turn};
 use crate::api::images::ImageUse;
 use crate::api::node::secure;
 use crate::api::openchami::smd;
-use crate::app::config::{Auth, Config};
+use crate::app::config::Config;
 use crate::app::routes::{self, Parts};
-use crate::app::{door, https, journalist, nbd, publisher, recorder, streams, trust};
+use crate::app::{acme, door, https, journalist, nbd, privileges, publisher, recorder, streams, trust};
 use crate::engine::boot::script::{Reach, entry};
 use crate::engine::tftp::catalog::VirtualFile;
 use crate::model::validate::validate;
 use crate::model::{Site, Snapshot, SnapshotCell};
 use crate::store::{Store, open_redb};
+use crate::transport::acme::AcmeState;
 use crate::transport::audit::Audit;
 use crate::transport::blobs::Blobs;
 use crate::transport::clock::now;
@@ -152,7 +154,7 @@ impl Running {
 }
 
 async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Result<Running> {
-    check_namespace(&config.auth)?;
+    privileges::check_namespace(&config.auth)?;
     let backend = open_redb(&store_path(data_dir))?;
     let (store, loaded) = tokio::task::spawn_blocking(|| Store::open(backend)).await??;
     // After the store, whose lock says that the data directory is ours alone.
@@ -230,12 +232,16 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     if is_claimed {
         start_protocols(config, &context, &loaders, tasks)?;
     }
-    let http = start_http(config, data_dir, &context, &loaders, &vault, tasks)?;
-    https::start(config, &vault, &http, told, tasks)?;
+    let outside = config.tls.acme.as_ref().map(|acme| acme::open(acme, &vault));
+    let http = start_http(config, data_dir, &context, &loaders, (&vault, outside.as_ref()), tasks)?;
+    https::start(config, &vault, &http, outside.clone(), told, tasks)?;
+    if let Some((acme, state)) = config.tls.acme.clone().zip(outside) {
+        acme::start(acme, state, Arc::clone(&vault), Egress::new(config.egress.clone()), tasks);
+    }
     // Last, so that whoever gets an answer here can ask everywhere.
     let socket = socket_path(config, data_dir);
     http.listen_unix(&socket, tasks)?;
-    give_to_group(&socket);
+    privileges::give_to_group(&socket);
     Ok(Running { context, is_claimed, loaders })
 }
 
@@ -354,7 +360,7 @@ fn start_http(
     data_dir: &Path,
     context: &Context,
     loaders: &Arc<Loaders>,
-    vault: &Arc<Vault>,
+    (vault, outside): (&Arc<Vault>, Option<&Arc<AcmeState>>),
     tasks: &Tasks,
 ) -> anyhow::Result<Http> {
     let images = image_root(config)?;
@@ -365,7 +371,11 @@ fn start_http(
         site_key: Arc::clone(&vault.site),
     };
     let door = door::open(config, data_dir, context, vault)?;
-    let mut http = Http::new(secure::before(door.before(routes::router(&parts)), context));
+    let mut routes = secure::before(door.before(routes::router(&parts)), context);
+    if let Some(outside) = outside {
+        routes = api::acme::before(routes, Arc::clone(outside));
+    }
+    let mut http = Http::new(routes);
     if has_owner(config, &context.snapshot.load()) {
         // They are sent past the door, which lets everybody have them.
         let files = streams::files(&parts, tasks).context("there are no threads to send files on")?;
@@ -375,16 +385,6 @@ fn start_http(
         http.listen(*address, tasks)?;
     }
     Ok(http)
-}
-
-/// Members of the group `muster` need no token. Without such a group, only root uses the socket.
-fn give_to_group(socket: &Path) {
-    let group = nix::unistd::Group::from_name("muster").ok().flatten();
-    if let Some(group) = group
-        && let Err(error) = nix::unistd::chown(socket, None, Some(group.gid))
-    {
-        tracing::debug!(%error, "the socket stays root's");
-    }
 }
 
 fn read_again(loaders: &Loaders) {
@@ -403,18 +403,4 @@ fn report_loaders(loaders: &Loaders) {
     } else {
         tracing::info!(count = names.len(), "loaders read");
     }
-}
-
-/// With authentication off in a named namespace, the daemon must really run in it.
-fn check_namespace(auth: &Auth) -> anyhow::Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    let Auth::Off { namespace: Some(name) } = auth else { return Ok(()) };
-    let identity = |path: &str| std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
-    let wanted =
-        identity(&format!("/run/netns/{name}")).with_context(|| format!("auth.test_namespace {name}"))?;
-    anyhow::ensure!(
-        wanted == identity("/proc/self/ns/net")? && wanted != identity("/proc/1/ns/net")?,
-        "auth.mode is off for the network namespace {name}, but the daemon does not run in it"
-    );
-    Ok(())
 }

@@ -16,6 +16,7 @@ pub(crate) use names::{names, scope};
 
 use crate::app::config::Config;
 use crate::model::Site;
+use crate::transport::acme::{AcmeState, Obtained};
 use crate::transport::clock::now;
 use crate::transport::http::{Certificates, Http, tls};
 use crate::transport::tasks::Tasks;
@@ -32,12 +33,15 @@ enum Served {
     Own { leaf: Leaf, rsa_root: Vec<u8> },
     /// When each of the two files was changed last, and what loaders are shown beside it.
     Files([Option<SystemTime>; 2], Option<Leaf>),
+    /// One that an outside authority gave.
+    Outside(Arc<Obtained>, Option<Leaf>),
 }
 
 struct Keeper {
     config: Config,
     vault: Arc<Vault>,
     certificates: Arc<Certificates>,
+    outside: Option<Arc<AcmeState>>,
 }
 
 /// The site as configured, with those whom loaders are to trust.
@@ -57,6 +61,7 @@ pub fn start(
     config: &Config,
     vault: &Arc<Vault>,
     http: &Http,
+    outside: Option<Arc<AcmeState>>,
     told: watch::Sender<Arc<Site>>,
     tasks: &Tasks,
 ) -> anyhow::Result<()> {
@@ -69,7 +74,7 @@ pub fn start(
     }
     let certificates = Arc::new(Certificates::default());
     let acceptor = tls::acceptor(Arc::clone(&certificates))?;
-    let keeper = Keeper { config: config.clone(), vault: Arc::clone(vault), certificates };
+    let keeper = Keeper { config: config.clone(), vault: Arc::clone(vault), certificates, outside };
     let served = match keeper.renew() {
         Err(error) if is_clock(&error) => {
             tracing::error!(error = format!("{error:#}"), "HTTPS waits");
@@ -132,12 +137,18 @@ impl Keeper {
 
     fn renew(&self) -> anyhow::Result<Served> {
         let (names, now) = (names(&self.config), now());
+        let loaders = || match self.config.site.loader_tls {
+            Some(_) => self.vault.rsa_authority.issue(&names, now).map(Some),
+            None => Ok(None),
+        };
+        if let Some(obtained) = self.outside() {
+            let loaders = loaders()?;
+            self.certificates.put_pem(&obtained.chain, &obtained.key, loaders.as_ref())?;
+            return Ok(Served::Outside(obtained, loaders));
+        }
         if let Some((certificate, key)) = &self.config.tls.files {
             let changed = [certificate, key].map(|path| modified(path));
-            let loaders = match self.config.site.loader_tls {
-                Some(_) => Some(self.vault.rsa_authority.issue(&names, now)?),
-                None => None,
-            };
+            let loaders = loaders()?;
             self.certificates.put_files(certificate, key, loaders.as_ref())?;
             tracing::info!(certificate = %certificate.display(), "certificate read");
             return Ok(Served::Files(changed, loaders));
@@ -157,20 +168,30 @@ impl Keeper {
         Ok(Served::Own { leaf, rsa_root: rsa.root })
     }
 
+    /// What an outside authority gave, as long as clients believe it.
+    fn outside(&self) -> Option<Arc<Obtained>> {
+        self.outside.as_ref()?.obtained().filter(|obtained| obtained.is_good(now()))
+    }
+
     fn is_good(&self, served: &Served) -> bool {
         let fresh = |leaf: &Leaf, root: &[u8], authority: Vec<u8>| {
             !leaf.is_due(now()) && leaf.names == names(&self.config) && *root == authority
         };
         let rsa = || self.vault.rsa_authority.root();
+        let for_loaders =
+            |loaders: &Option<Leaf>| loaders.as_ref().is_none_or(|leaf| fresh(leaf, &leaf.root, rsa()));
         match (served, &self.config.tls.files) {
+            (Served::Outside(known, loaders), None) => {
+                self.outside().is_some_and(|now| now == *known) && for_loaders(loaders)
+            }
+            (Served::Own { .. }, None) if self.outside().is_some() => false,
             (Served::Own { leaf, rsa_root }, None) => {
                 fresh(leaf, &leaf.root, self.vault.authority.root()) && *rsa_root == rsa()
             }
             (Served::Files(then, loaders), Some((certificate, key))) => {
-                *then == [certificate, key].map(|path| modified(path))
-                    && loaders.as_ref().is_none_or(|leaf| fresh(leaf, &leaf.root, rsa()))
+                *then == [certificate, key].map(|path| modified(path)) && for_loaders(loaders)
             }
-            (Served::Nothing | Served::Own { .. } | Served::Files(..), _) => false,
+            (Served::Nothing | Served::Own { .. } | Served::Files(..) | Served::Outside(..), _) => false,
         }
     }
 }

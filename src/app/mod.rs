@@ -1,5 +1,6 @@
 //! Floor 5: assembly. Configuration, wiring, publishing of snapshots, start and stop.
 
+pub(crate) mod acme;
 pub mod config;
 pub mod config_file;
 pub mod daemon;

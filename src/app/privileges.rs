@@ -1,6 +1,12 @@
-//! Gives up every privilege that the daemon does not need, before it opens a socket or starts a thread.
+//! Gives up every privilege that the daemon does not need, before it opens a socket or starts a thread; and checks
+//! where it runs and who reaches its socket.
 
+use std::path::Path;
+
+use anyhow::Context as _;
 use caps::{CapSet, Capability, CapsHashSet};
+
+use crate::app::config::Auth;
 
 /// What binding low ports and raw sockets takes.
 const ALWAYS: [Capability; 2] = [Capability::CAP_NET_RAW, Capability::CAP_NET_BIND_SERVICE];
@@ -53,6 +59,30 @@ pub fn close_memory() -> nix::Result<()> {
 /// started with.
 pub fn close_files() {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+}
+
+/// Members of the group `muster` need no token. Without such a group, only root uses the socket.
+pub(crate) fn give_to_group(socket: &Path) {
+    let group = nix::unistd::Group::from_name("muster").ok().flatten();
+    if let Some(group) = group
+        && let Err(error) = nix::unistd::chown(socket, None, Some(group.gid))
+    {
+        tracing::debug!(%error, "the socket stays root's");
+    }
+}
+
+/// With authentication off in a named namespace, the daemon must really run in it.
+pub(crate) fn check_namespace(auth: &Auth) -> anyhow::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let Auth::Off { namespace: Some(name) } = auth else { return Ok(()) };
+    let identity = |path: &str| std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
+    let wanted =
+        identity(&format!("/run/netns/{name}")).with_context(|| format!("auth.test_namespace {name}"))?;
+    anyhow::ensure!(
+        wanted == identity("/proc/self/ns/net")? && wanted != identity("/proc/1/ns/net")?,
+        "auth.mode is off for the network namespace {name}, but the daemon does not run in it"
+    );
+    Ok(())
 }
 
 fn fail(set: &'static str) -> impl Fn(caps::errors::CapsError) -> PrivilegeError {

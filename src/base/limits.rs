@@ -59,6 +59,15 @@ pub const ANCHORED_MAX: usize = 65_536;
 /// month at most.
 pub const LEAF_LIFE: Millis = Millis::from_secs(30 * 86_400);
 
+/// Former keys of nodes' bundles and tokens that still count: a list of keys holds sixteen, two of them sign.
+pub const NODE_KEYS_FORMER_MAX: usize = 12;
+
+/// Former site keys whose public halves are kept, for what they signed: one a month for five years.
+pub const SITE_KEYS_FORMER_MAX: usize = 60;
+
+/// Longest answer of an ACME authority: a chain of certificates has some kilobytes.
+pub const ACME_ANSWER_BYTES_MAX: usize = 1 << 20;
+
 /// How long the next authority's root is published before it signs: who looks once a day knows it then.
 pub const AUTHORITY_NOTICE: Millis = Millis::from_secs(86_400);
 

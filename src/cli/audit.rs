@@ -137,15 +137,15 @@ impl Verify {
     fn run(self, client: &Client) -> anyhow::Result<()> {
         let key = match &self.site_key {
             Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
-            None => client.fetch("/site.pub")?,
+            None => client.fetch("/site.pub?all")?,
         };
-        let key = VerifyingKey::from_public_key_pem(&key).context("the site key's public half")?;
+        let keys = public_keys(&key).context("the site key's public half")?;
         let mut bodies: Vec<CheckpointBody> = client.get("/audit/checkpoints")?;
         for path in &self.checkpoints {
             bodies.push(read(path).with_context(|| path.display().to_string())?);
         }
         let signed: Vec<Checkpoint> =
-            bodies.iter().map(|body| genuine(body, &key)).collect::<anyhow::Result<_>>()?;
+            bodies.iter().map(|body| genuine(body, &keys)).collect::<anyhow::Result<_>>()?;
         let mut walk = Walk::new(signed.iter().copied())?;
         let (mut after, mut first, mut count) = (0, None, 0_u64);
         loop {
@@ -180,11 +180,22 @@ fn read(path: &Path) -> anyhow::Result<CheckpointBody> {
 }
 
 /// The checkpoint, if the site key signed it.
-fn genuine(body: &CheckpointBody, key: &VerifyingKey) -> anyhow::Result<Checkpoint> {
+/// The keys in a text of PEM: the one that signs, and those that did.
+fn public_keys(text: &str) -> anyhow::Result<Vec<VerifyingKey>> {
+    const BEGIN: &str = "-----BEGIN";
+    let starts = text.match_indices(BEGIN).map(|(at, _)| at);
+    let ends = text.match_indices(BEGIN).map(|(at, _)| at).skip(1).chain([text.len()]);
+    let parts = starts.zip(ends).filter_map(|(start, end)| text.get(start..end));
+    let keys = parts.map(VerifyingKey::from_public_key_pem).collect::<Result<Vec<_>, _>>()?;
+    anyhow::ensure!(!keys.is_empty(), "no public key");
+    Ok(keys)
+}
+
+fn genuine(body: &CheckpointBody, keys: &[VerifyingKey]) -> anyhow::Result<Checkpoint> {
     let one = Checkpoint::try_from(body).map_err(|why| anyhow::anyhow!("checkpoint {}: {why}", body.seq))?;
     let message = Checkpoint::message(one.tip(), one.at);
     let signature = ed25519_dalek::Signature::from_bytes(&one.signature);
-    let signed = key.verify_strict(&message, &signature);
-    signed.with_context(|| format!("checkpoint {}: the site key did not sign it", body.seq))?;
+    let signed = keys.iter().any(|key| key.verify_strict(&message, &signature).is_ok());
+    anyhow::ensure!(signed, "checkpoint {}: the site key did not sign it", body.seq);
     Ok(one)
 }

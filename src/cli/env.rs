@@ -2,7 +2,7 @@
 
 use std::net::ToSocketAddrs as _;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::app::config::Config;
 use crate::cli::client::Client;
@@ -35,17 +35,43 @@ pub(crate) struct Env {
     alg: Algorithm,
 }
 
-/// Print the root certificate of the head's authority
+/// Print what clients of the head must trust: the root certificates of its authority
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  muster ca > /usr/local/share/ca-certificates/muster.crt && update-ca-certificates"
-)]
-pub(crate) struct Ca {}
+#[command(after_help = "\
+While an authority is replaced, both roots are printed. The fingerprints (SHA-256) are those that the
+head's journal shows at its start: compare them before a client is told to trust what it fetched over
+plain HTTP from /ca.pem.
+
+Examples:
+  muster ca > /usr/local/share/ca-certificates/muster.crt && update-ca-certificates
+  muster ca --all > roots.pem                      also the one for iPXE, with an RSA key
+  muster ca fingerprint")]
+pub(crate) struct Ca {
+    /// What to print: show, fingerprint
+    #[arg(default_value = "show")]
+    what: What,
+    /// The authority for clients that know RSA only, too
+    #[arg(long)]
+    all: bool,
+}
+
+/// What of an authority.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum What {
+    /// The root certificates, PEM
+    Show,
+    /// Their SHA-256, one a line
+    Fingerprint,
+}
 
 impl Ca {
-    #[expect(clippy::unused_self, reason = "every command runs like this")]
     pub(crate) fn run(self, client: &Client) -> anyhow::Result<()> {
-        table::print(&client.fetch("/ca.crt")?)
+        let path = match (self.what, self.all) {
+            (What::Fingerprint, _) => "/ca.sha256",
+            (What::Show, true) => "/ca.pem",
+            (What::Show, false) => "/ca.crt",
+        };
+        table::print(&client.fetch(path)?)
     }
 }
 

@@ -19,10 +19,14 @@ old one away. The same moves it from the file into a credential.
 Examples:
   muster key rotate kek
   muster key rotate token
-  muster key rotate token --end                 a key was stolen: no older token counts any more")]
+  muster key rotate token --end                 a key was stolen: no older token counts any more
+  muster key rotate ca                          publish the next authorities; they sign a day later
+  muster key rotate site                        publish the next site key; it signs a day later
+  muster key rotate node                        new keys for what nodes get in their boots
+  muster key rotate ca --end                    a key was stolen: new authorities at once, no overlap")]
     Rotate {
         which: Which,
-        /// Of tokens: those signed with the old keys count no longer
+        /// What was signed with the old keys counts no longer
         #[arg(long)]
         end: bool,
     },
@@ -35,6 +39,12 @@ pub(crate) enum Which {
     Kek,
     /// What signs API tokens
     Token,
+    /// What signs the certificates of HTTPS. Asked again before the day is over: they sign at once
+    Ca,
+    /// What signs manifests, the audit log and the list of keys that nodes believe. In the same steps
+    Site,
+    /// What signs the bundles and tokens of nodes
+    Node,
 }
 
 impl Key {
@@ -43,6 +53,9 @@ impl Key {
         let name = match which {
             Which::Kek => "kek",
             Which::Token => "token",
+            Which::Ca => "ca",
+            Which::Site => "site",
+            Which::Node => "node",
         };
         let done: RotatedBody =
             client.json(Method::POST, &format!("/keys/{name}/rotate"), &RotateBody { end })?;

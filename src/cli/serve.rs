@@ -97,7 +97,11 @@ pub(crate) fn socket(global: &Global) -> PathBuf {
 }
 
 fn start_log(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log.level).context("log.level")?;
+    let mut filter = EnvFilter::try_new(&config.log.level).context("log.level")?;
+    if !config.log.level.contains("rustls") {
+        // iPXE names the head by its address where a name belongs, at every connection; it is served all the same.
+        filter = filter.add_directive("rustls::msgs::handshake=error".parse().context("log.level")?);
+    }
     let human = match config.log.format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Human => true,

@@ -82,20 +82,30 @@ impl Egress {
     /// # Errors
     /// The library cannot be set up.
     pub fn client(&self, patience: Duration) -> Result<Client, reqwest::Error> {
+        self.builder(patience).build().or_else(|error| {
+            tracing::warn!(%error, "no certificates: https targets cannot be reached");
+            self.builder(patience).tls_certs_only([]).build()
+        })
+    }
+
+    /// The same, which believes these root certificates (PEM) and no others.
+    ///
+    /// # Errors
+    /// They are no certificates, or the library cannot be set up.
+    pub fn client_trusting(&self, patience: Duration, roots: &[u8]) -> Result<Client, reqwest::Error> {
+        let roots = reqwest::Certificate::from_pem_bundle(roots)?;
+        self.builder(patience).tls_certs_only(roots).build()
+    }
+
+    fn builder(&self, patience: Duration) -> reqwest::ClientBuilder {
         // An error means that somebody installed one before.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let builder = || {
-            Client::builder()
-                .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
-                .timeout(patience)
-                .redirect(redirect::Policy::none())
-                .no_proxy()
-                .dns_resolver(Arc::new(Judge(self.clone())))
-        };
-        builder().build().or_else(|error| {
-            tracing::warn!(%error, "no certificates: https targets cannot be reached");
-            builder().tls_certs_only([]).build()
-        })
+        Client::builder()
+            .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
+            .timeout(patience)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .dns_resolver(Arc::new(Judge(self.clone())))
     }
 
     fn permit(&self, address: IpAddr) -> Result<(), EgressError> {

@@ -1,6 +1,7 @@
 //! Floor 3: async shells, the only room with sockets, files, tasks and clocks. A shell waits for a packet,
 //! a command or a deadline, asks the engine once, carries out the answer, and waits again.
 
+pub mod acme;
 pub mod audit;
 pub mod blobs;
 pub mod clock;

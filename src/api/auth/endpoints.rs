@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -252,10 +252,12 @@ pub(crate) async fn root_print(State(door): State<Door>) -> Response {
     prints.collect::<String>().into_response()
 }
 
-/// The key that signs manifests: what an initramfs that checks them holds.
-pub(crate) async fn site_key(State(door): State<Door>) -> Response {
-    ([(header::CONTENT_TYPE, "application/x-pem-file")], door.0.vault.site.public().to_owned())
-        .into_response()
+/// The keys that sign manifests: what an initramfs that checks them holds. With `?all`, also those that signed before,
+/// for the audit log.
+pub(crate) async fn site_key(State(door): State<Door>, RawQuery(query): RawQuery) -> Response {
+    let site = &door.0.vault.site;
+    let text = if query.as_deref() == Some("all") { site.history() } else { site.public() };
+    ([(header::CONTENT_TYPE, "application/x-pem-file")], text).into_response()
 }
 
 /// OpenID Connect Discovery. Every address is below the issuer's, as its section 4.3 demands.

@@ -20,13 +20,13 @@ use crate::base::limits::SECRETS_PER_CHANGE_MAX;
 use crate::model::audit::Outcome;
 use crate::model::{Change, Secret, SecretKey, Snapshot};
 use crate::transport::clock::now;
-use crate::transport::vault::{Chest, VaultError};
+use crate::transport::vault::{Chest, Replaced, VaultError};
 
 /// How a key is rotated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateBody {
-    /// Of tokens: what was signed with the old keys counts no longer.
+    /// Of tokens and authorities: what was signed with the old keys counts no longer.
     #[serde(default)]
     pub end: bool,
 }
@@ -39,7 +39,7 @@ pub struct RotatedBody {
     pub text: String,
 }
 
-/// `POST /keys/{key}/rotate`: `kek` or `token`.
+/// `POST /keys/{key}/rotate`: `kek`, `token`, `ca`, `site` or `node`.
 pub(crate) async fn rotate(
     State(door): State<Door>,
     Path(key): Path<String>,
@@ -47,10 +47,15 @@ pub(crate) async fn rotate(
 ) -> Result<Json<RotatedBody>, Problem> {
     let RotateBody { end } = if bytes.is_empty() { RotateBody::default() } else { query::body(&bytes)? };
     let outcome = match key.as_str() {
-        "kek" if end => Err(Problem::field("end", "is for tokens")),
+        "kek" if end => Err(Problem::field("end", "is for keys that sign")),
         "kek" => rotate_kek(&door.0.context).await,
         "token" => rotate_tokens(&door, end).await,
-        _ => Err(Problem::not_found(format!("{key:?} cannot be rotated; known are kek and token"))),
+        "ca" => rotate_authorities(&door, end).await,
+        "site" => rotate_site(&door, end).await,
+        "node" => rotate_nodes(&door, end).await,
+        _ => Err(Problem::not_found(format!(
+            "{key:?} cannot be rotated; known are kek, token, ca, site and node"
+        ))),
     };
     let context = &door.0.context;
     audit(context, "rotate", ("key", &key), outcome.as_ref().map(|_| ()));
@@ -68,6 +73,51 @@ async fn rotate_tokens(door: &Door, end: bool) -> Result<String, Problem> {
         "new tokens are signed with new keys; no older one counts any more".to_owned()
     } else {
         "new tokens are signed with new keys; older ones count until they end".to_owned()
+    })
+}
+
+async fn rotate_authorities(door: &Door, end: bool) -> Result<String, Problem> {
+    let vault = Arc::clone(&door.0.vault);
+    let replaced = in_vault(move || vault.rotate_authorities(end, now())).await?;
+    Ok(match replaced {
+        Replaced::Announced(at) => format!(
+            "the next authorities are published beside those that sign, and take over at {at}, or when this is asked \
+             again; give clients the new roots until then (muster ca)"
+        ),
+        Replaced::TookOver => {
+            "the new authorities sign; the former ones are published for 30 days".to_owned()
+        }
+        Replaced::Ended => {
+            "new authorities sign; who trusts the former ones is led astray no longer, and must be \
+                            given the new roots (muster ca)"
+                .to_owned()
+        }
+    })
+}
+
+async fn rotate_site(door: &Door, end: bool) -> Result<String, Problem> {
+    let vault = Arc::clone(&door.0.vault);
+    let replaced = in_vault(move || vault.rotate_site(end, now())).await?;
+    Ok(match replaced {
+        Replaced::Announced(at) => format!(
+            "the next site key is published beside the one that signs, and takes over at {at}, or when this is asked \
+             again; give initramfs that hold site.pub the new one until then"
+        ),
+        Replaced::TookOver => {
+            "the new site key signs; for a day the former one signs beside it, for nodes that booted before"
+                .to_owned()
+        }
+        Replaced::Ended => "a new site key signs; nodes that boot now must boot again".to_owned(),
+    })
+}
+
+async fn rotate_nodes(door: &Door, end: bool) -> Result<String, Problem> {
+    let vault = Arc::clone(&door.0.vault);
+    in_vault(move || vault.rotate_nodes(end, now())).await?;
+    Ok(if end {
+        "bundles and tokens of nodes are signed with new keys; nodes that boot now must boot again".to_owned()
+    } else {
+        "bundles and tokens of nodes are signed with new keys; the former ones count for an hour".to_owned()
     })
 }
 
@@ -142,9 +192,11 @@ fn resealed(chest: &Chest, snapshot: &Snapshot, after: Option<&SecretKey>) -> Re
 }
 
 /// Runs what writes files of keys where it may wait.
-async fn in_vault(work: impl FnOnce() -> Result<(), VaultError> + Send + 'static) -> Result<(), Problem> {
+async fn in_vault<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
+) -> Result<T, Problem> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(done)) => Ok(done),
         Ok(Err(error @ (VaultError::NoSuccessor(_) | VaultError::TooMany(_)))) => {
             Err(Problem::conflict(error.to_string()))
         }

@@ -9,6 +9,7 @@ use crate::app::config::{Auth, Https, Namespace, Text, Tokens, listen};
 use crate::app::config_file::{At, Problems, Section};
 use crate::base::Cidr;
 use crate::model::Role;
+use crate::transport::acme::Acme;
 
 /// `[http]`: listeners, and the proxies in front of them.
 pub(crate) fn http(
@@ -49,9 +50,67 @@ pub(crate) fn https(
         }
     };
     let names = section.list::<CertifiedName>("names", problems).unwrap_or_default();
+    let acme = acme(&mut section, problems);
+    if acme.is_some() && files.is_some() {
+        problems.add(section.line, "https.acme", "certificate and key are given; leave one of the two out");
+    }
     section.finish(problems);
     let names = names.into_iter().map(|at| at.value.0).collect::<BTreeSet<_>>();
-    (addresses, Https { files, names })
+    (addresses, Https { files, acme, names })
+}
+
+/// `[https.acme]`: who gives the certificate instead.
+fn acme(https: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Option<Acme> {
+    let mut section = https.section("acme", problems);
+    let directory = section.parsed::<Directory>("directory", problems).map(|at| at.value.0);
+    let names = section.list::<CertifiedName>("names", problems).unwrap_or_default();
+    let contact = section.list::<Contact>("contact", problems).unwrap_or_default();
+    let ca = section.parsed::<Text>("ca", problems).map(|at| PathBuf::from(at.value.0));
+    let line = section.line;
+    section.finish(problems);
+    if line == 0 {
+        return None;
+    }
+    for at in names.iter().filter(|at| at.value.0.parse::<IpAddr>().is_ok()) {
+        problems.add(at.line, "https.acme.names", "an address; outside authorities certify DNS names");
+    }
+    if names.is_empty() {
+        problems.add(
+            line,
+            "https.acme.names",
+            "is needed: the DNS names of the head that the authority can reach",
+        );
+    }
+    let Some(directory) = directory else {
+        problems.add(line, "https.acme.directory", "is needed: the URL of the authority's ACME directory");
+        return None;
+    };
+    let contact = contact.into_iter().map(|at| at.value.0).collect();
+    Some(Acme { directory, contact, names: names.into_iter().map(|at| at.value.0).collect(), ca })
+}
+
+/// The URL of an authority's directory: over TLS, as RFC 8555 section 6.1 wants it.
+struct Directory(String);
+
+impl FromStr for Directory {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let good = text.strip_prefix("https://").is_some_and(|rest| !rest.is_empty() && !rest.contains(' '));
+        if good { Ok(Directory(text.to_owned())) } else { Err("must begin with https://") }
+    }
+}
+
+/// An address at which the authority warns.
+struct Contact(String);
+
+impl FromStr for Contact {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let good = text.strip_prefix("mailto:").is_some_and(|rest| rest.contains('@'));
+        if good { Ok(Contact(text.to_owned())) } else { Err("expected mailto: and an address") }
+    }
 }
 
 /// `[auth]`.

@@ -244,3 +244,46 @@ fn what_is_wanted_of_tpms_is_the_sites_and_differs_for_groups() {
         assert!(problems.iter().any(|one| one.to_string().contains(says)), "{bad}: {problems:?}");
     }
 }
+
+#[test]
+fn loaders_use_tls_only_when_the_site_says_so_and_there_is_a_listener() {
+    assert_eq!(Config::default().site.loader_tls, None);
+    let tls = |text: &str| Config::parse(text).unwrap().site.loader_tls.map(|tls| (tls.port, tls.always));
+    assert_eq!(tls("[boot]\nhttps = \"off\""), None);
+    assert_eq!(tls("[boot]\nhttps = \"auto\""), Some((8443, false)));
+    assert_eq!(tls("[boot]\nhttps = \"on\"\n[https]\nlisten = [\"0.0.0.0:443\"]"), Some((443, true)));
+    assert_eq!(
+        problems("[boot]\nhttps = \"on\"\n[https]\nlisten = []"),
+        ["line 2: boot.https: needs an address in https.listen"]
+    );
+    assert_eq!(problems("[boot]\nhttps = \"yes\""), ["line 2: boot.https: \"yes\" is none of off, auto, on"]);
+}
+
+#[test]
+fn an_outside_authority_needs_a_directory_and_names() {
+    let text = "[https.acme]\ndirectory = \"https://ca.example/dir\"\nnames = [\"Head.example\"]\n\
+                contact = [\"mailto:admin@example\"]";
+    let acme = Config::parse(text).unwrap().tls.acme.unwrap();
+    assert_eq!(
+        (acme.directory.as_str(), acme.names),
+        ("https://ca.example/dir", vec!["head.example".to_owned()])
+    );
+    assert_eq!(acme.contact, ["mailto:admin@example"]);
+    assert_eq!(Config::default().tls.acme, None);
+    let list = problems("[https.acme]\nnames = [\"192.0.2.1\"]\ncontact = [\"admin\"]");
+    assert_eq!(
+        list,
+        [
+            "line 1: https.acme.directory: is needed: the URL of the authority's ACME directory",
+            "line 2: https.acme.names: an address; outside authorities certify DNS names",
+            "line 3: https.acme.contact: \"admin\": expected mailto: and an address",
+        ]
+    );
+    let both = format!("[https]\ncertificate = \"a\"\nkey = \"b\"\n{text}");
+    assert_eq!(
+        problems(&both),
+        ["line 1: https.acme: certificate and key are given; leave one of the two out"]
+    );
+    let plain = problems("[https.acme]\ndirectory = \"http://ca.example/dir\"\nnames = [\"a.example\"]");
+    assert!(plain[0].contains("must begin with https://"), "{plain:?}");
+}

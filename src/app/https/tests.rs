@@ -24,7 +24,7 @@ fn keeper(folder: &std::path::Path, more: &str) -> Keeper {
         format!("[cluster]\nname = \"demo\"\ndomain = \"demo.example\"\naddress = \"192.0.2.254\"\n{more}");
     let config = Config::parse(&text).unwrap();
     let vault = Arc::new(Vault::open(folder, now()).unwrap());
-    Keeper { config, vault, certificates: Arc::new(Certificates::default()) }
+    Keeper { config, vault, certificates: Arc::new(Certificates::default()), outside: None }
 }
 
 #[test]

@@ -213,34 +213,29 @@ pub(in crate::engine::boot) fn own_script(text: &str) -> String {
 /// The constant script behind `/boot.ipxe`: finds the machine's address and asks for its own script.
 #[must_use]
 pub fn entry(site: &Site, reach: Reach) -> String {
-    let chain = |base: &str| format!("chain --autofree --replace {} || goto retry", asking(base));
-    match &site.loader_tls {
+    let (first, head) = match &site.loader_tls {
         // Nobody knows yet whether this loader trusts the head. iPXE takes the roots that it trusts from the answer that
-        // named it to the firmware; as long as it has no other answer, that is what `trust` shows.
+        // named it to the firmware, which is what `trust` shows until iPXE has an answer of its own (measured 2026-11,
+        // iPXE of May 2025): so it looks before it asks.
         Some(tls) if reach.tls.is_none() && !tls.always => {
-            let secure = chain(&url::tls(reach.head, tls.port));
-            entered(&["isset ${trust} || goto plain", &secure, ":plain", &chain(&reach.base())])
+            let (secure, plain) = (url::tls(reach.head, tls.port), reach.base());
+            let first = format!("isset ${{trust}} && set head {secure} || set head {plain}\n");
+            (first, "${head}".to_owned())
         }
-        Some(_) | None => entered(&[&chain(&reach.loader())]),
-    }
-}
-
-fn asking(base: &str) -> String {
+        Some(_) | None => (String::new(), reach.loader()),
+    };
+    let base = format!("{head}{}", url::SCRIPT);
     let query = "mac=${netX/mac:hexhyp}&uuid=${uuid}&arch=${buildarch}&platform=${platform}";
-    format!("{base}{}?{query}", url::SCRIPT)
-}
-
-fn entered(chain: &[&str]) -> String {
-    let chain = chain.join("\n");
     format!(
         "#!ipxe\n\
-         :start\n\
+         {first}\
          isset ${{netX/ip}} || dhcp || goto retry\n\
-         {chain}\n\
+         chain --autofree --replace {base}?{query} || goto retry\n\
          :retry\n\
          echo muster: the head does not answer, trying again\n\
          sleep 5\n\
-         goto start\n"
+         isset ${{netX/ip}} || dhcp ||\n\
+         chain --autofree --replace {base}?{query} || goto retry\n"
     )
 }
 

@@ -2,10 +2,12 @@
 //! grant, and all other keys from this list.
 //!
 //! ```text
-//! {"v":1, "keyset":b64(JSON), "root":b64(32), "sig":b64(64)}
+//! {"v":1, "keyset":b64(JSON), "root":b64(32), "sig":b64(64), "also":[{"root","sig"}]}
 //! keyset = {"epoch":u64, "not_after":seconds, "keys":[{"kid","role","alg":"Ed25519","pub":b64(32)}]}
 //! sig    = Ed25519(site key, "muster-keyset-v1\0" ‖ keyset)
 //! ```
+//!
+//! `also` is there while the site key is replaced: a node that booted before knows the former one alone.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +18,9 @@ use subtle::ConstantTimeEq as _;
 
 /// Keys of one list: each use has one, and one more while it changes.
 const KEYS_MAX: usize = 16;
+
+/// Site keys that sign one list.
+const ROOTS_MAX: usize = 4;
 
 /// Longest list in its signed form.
 const KEYSET_BYTES_MAX: usize = 16 << 10;
@@ -112,6 +117,22 @@ impl Keyset {
         })
     }
 
+    /// The signed form with one more site key's word for it.
+    #[must_use]
+    pub fn countersigned(
+        mut value: Value,
+        sign: impl FnOnce(&[u8]) -> Option<([u8; 32], [u8; 64])>,
+    ) -> Value {
+        let keyset = value.get("keyset").and_then(Value::as_str).and_then(|text| STANDARD.decode(text).ok());
+        if let Some((root, signature)) = keyset.and_then(|keyset| sign(&signed(&keyset)))
+            && let Some(fields) = value.as_object_mut()
+        {
+            let also = json!([{"root": STANDARD.encode(root), "sig": STANDARD.encode(signature)}]);
+            fields.insert("also".to_owned(), also);
+        }
+        value
+    }
+
     /// Reads a signed list.
     ///
     /// # Errors
@@ -120,16 +141,8 @@ impl Keyset {
         if value.get("v").and_then(Value::as_u64) != Some(1) {
             return Err(KeysetError::Malformed("v"));
         }
-        let field = |name: &'static str| {
-            let text = value.get(name).and_then(Value::as_str).filter(|text| text.len() <= KEYSET_BYTES_MAX);
-            text.and_then(|text| STANDARD.decode(text).ok()).ok_or(KeysetError::Malformed(name))
-        };
-        let octets = field("keyset")?;
-        let root: [u8; 32] = field("root")?.try_into().map_err(|_| KeysetError::Malformed("root"))?;
-        let signature: [u8; 64] = field("sig")?.try_into().map_err(|_| KeysetError::Malformed("sig"))?;
-        if !bool::from(fingerprint(&root).ct_eq(anchor.root)) {
-            return Err(KeysetError::Root);
-        }
+        let octets = field(value, "keyset")?;
+        let (root, signature) = believed(value, anchor.root)?;
         let root = VerifyingKey::from_bytes(&root).map_err(|_| KeysetError::Root)?;
         let signature = Signature::from_bytes(&signature);
         root.verify_strict(&signed(&octets), &signature).map_err(|_| KeysetError::Signature)?;
@@ -169,6 +182,24 @@ impl Keyset {
         }
         Ok(Keyset { epoch: number("epoch")?, not_after: number("not_after")?, keys })
     }
+}
+
+fn field(value: &Value, name: &'static str) -> Result<Vec<u8>, KeysetError> {
+    let text = value.get(name).and_then(Value::as_str).filter(|text| text.len() <= KEYSET_BYTES_MAX);
+    text.and_then(|text| STANDARD.decode(text).ok()).ok_or(KeysetError::Malformed(name))
+}
+
+/// The site key of this fingerprint among those that signed, and its signature.
+fn believed(value: &Value, wanted: &[u8; 32]) -> Result<([u8; 32], [u8; 64]), KeysetError> {
+    let also = value.get("also").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    for signer in std::iter::once(value).chain(also.iter().take(ROOTS_MAX)) {
+        let root: [u8; 32] = field(signer, "root")?.try_into().map_err(|_| KeysetError::Malformed("root"))?;
+        let signature = field(signer, "sig")?.try_into().map_err(|_| KeysetError::Malformed("sig"))?;
+        if bool::from(fingerprint(&root).ct_eq(wanted)) {
+            return Ok((root, signature));
+        }
+    }
+    Err(KeysetError::Root)
 }
 
 fn signed(keyset: &[u8]) -> Vec<u8> {
@@ -219,6 +250,22 @@ mod tests {
         assert_eq!(keyset.find("a", Use::Envelope), Some(&[1; 32]));
         assert_eq!(keyset.find("a", Use::Token), None);
         assert_eq!(keyset.find("c", Use::Envelope), None);
+    }
+
+    #[test]
+    fn a_node_that_booted_before_the_site_key_was_replaced_believes_the_former_one() {
+        let (key, former) = (SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[8; 32]));
+        let word =
+            |message: &[u8]| Some((former.verifying_key().to_bytes(), former.sign(message).to_bytes()));
+        let value = Keyset::countersigned(signed_by(&key), word);
+        assert_eq!(open(&value, &key, 3, 0), Ok(keyset()));
+        assert_eq!(open(&value, &former, 3, 0), Ok(keyset()));
+        assert_eq!(open(&value, &SigningKey::from_bytes(&[9; 32]), 3, 0), Err(KeysetError::Root));
+        let mut forged = value.clone();
+        forged["also"][0]["sig"] = value["sig"].clone();
+        assert_eq!(open(&forged, &former, 3, 0), Err(KeysetError::Signature));
+        assert_eq!(open(&forged, &key, 3, 0), Ok(keyset()));
+        assert_eq!(Keyset::countersigned(signed_by(&key), |_| None), signed_by(&key));
     }
 
     #[test]

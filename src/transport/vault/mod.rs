@@ -263,14 +263,47 @@ impl Vault {
         Ok(if end { Replaced::Ended } else { Replaced::TookOver })
     }
 
-    /// Does what is due with the authorities. True: something changed.
+    /// Replaces the site key, in the same steps as the authorities.
+    ///
+    /// # Errors
+    /// As `rotate_authorities`.
+    pub fn rotate_site(&self, end: bool, now: Timestamp) -> Result<Replaced, VaultError> {
+        let _turn = self.chest.turn();
+        if end || self.site.takes_over().is_none() {
+            let at = notice(now);
+            self.site.announce(&self.chest, at)?;
+            if !end {
+                return Ok(Replaced::Announced(at));
+            }
+        }
+        self.site.take_over(&self.chest, end, now)?;
+        tracing::info!(end, "the site key was replaced");
+        Ok(if end { Replaced::Ended } else { Replaced::TookOver })
+    }
+
+    /// Replaces the keys of nodes' bundles and tokens.
+    ///
+    /// # Errors
+    /// A key cannot be made or written, or too many former ones still count.
+    pub fn rotate_nodes(&self, end: bool, now: Timestamp) -> Result<(), VaultError> {
+        let _turn = self.chest.turn();
+        self.nodes.rotate(&self.chest, end, now)?;
+        tracing::info!(end, "the keys of nodes' bundles and tokens were replaced");
+        Ok(())
+    }
+
+    /// Does what is due with the authorities and the site key. True: something changed.
     ///
     /// # Errors
     /// A file cannot be written.
     pub fn look(&self, now: Timestamp) -> Result<bool, VaultError> {
         let _turn = self.chest.turn();
-        let changed = self.authority.look(&self.chest, now)?;
-        Ok(self.rsa_authority.look(&self.chest, now)? || changed)
+        let looked = [
+            self.authority.look(&self.chest, now)?,
+            self.rsa_authority.look(&self.chest, now)?,
+            self.site.look(&self.chest, now)?,
+        ];
+        Ok(looked.contains(&true))
     }
 
     /// SHA-256 of the roots that loaders are told to trust. They are always shown the certificate with an RSA key.

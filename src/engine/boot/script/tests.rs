@@ -1,13 +1,17 @@
 use std::sync::Arc;
 
 use crate::base::Mac;
-use crate::engine::boot::script::{Reach, kernel_line, render};
+use crate::engine::boot::script::{Reach, entry, kernel_line, render};
 use crate::engine::boot::{Decision, Outcome, Program, Request, Rule};
-use crate::model::{Node, NodeId, Site};
+use crate::model::{LoaderTls, Node, NodeId, Site};
 
 const REACH: Reach = Reach { head: std::net::Ipv4Addr::new(192, 0, 2, 254), port: 8081, tls: None };
 
 fn check(target: Outcome, attempt: u32) -> Option<String> {
+    check_by(REACH, target, attempt)
+}
+
+fn check_by(reach: Reach, target: Outcome, attempt: u32) -> Option<String> {
     let node = Arc::new(Node::new(NodeId(1), "nid001".parse().unwrap()));
     let decision = Decision {
         node: Some(node),
@@ -19,7 +23,7 @@ fn check(target: Outcome, attempt: u32) -> Option<String> {
     let mac = Some(Mac([0, 0, 0x5e, 0, 0x53, 1]));
     let request = Request { mac, address: None, uuid: None, arch: None, attempt };
     let site = Site { kernel_params: "console=ttyS0".to_owned(), ..Site::default() };
-    render(&decision, &request, &site, REACH).unwrap()
+    render(&decision, &request, &site, reach).unwrap()
 }
 
 #[test]
@@ -83,4 +87,50 @@ fn a_refusal_has_no_script_and_a_local_boot_leaves_ipxe() {
     assert!(check(Outcome::Boot(Program::LocalDisk), 0).unwrap().ends_with("\nexit\n"));
     let own = check(Outcome::Boot(Program::Script("echo hi".to_owned())), 0).unwrap();
     assert_eq!(own, "#!ipxe\necho hi\n");
+}
+
+#[test]
+fn what_the_loader_fetches_comes_over_tls_and_what_the_system_fetches_does_not() {
+    let target = Program::Linux {
+        kernel: "vmlinuz".to_owned(),
+        initrds: vec!["initrd.img".to_owned()],
+        params: "root=live:{images}/rootfs report={http}/".to_owned(),
+    };
+    let script = check_by(Reach { tls: Some(8443), ..REACH }, Outcome::Boot(target), 0).unwrap();
+    for secure in ["images/vmlinuz initrd=initrd", "images/initrd.img ||", "boot/script?mac="] {
+        assert!(script.contains(&format!(" https://192.0.2.254:8443/{secure}")), "{secure}: {script}");
+    }
+    for plain in [
+        "root=live:http://192.0.2.254:8081/images/rootfs",
+        "report=http://192.0.2.254:8081/",
+        "ds=nocloud;s=http://",
+    ] {
+        assert!(script.contains(plain), "{plain}: {script}");
+    }
+}
+
+#[test]
+fn a_loader_of_which_nobody_knows_whom_it_trusts_looks_itself() {
+    let site = |always| {
+        let loader_tls = Some(LoaderTls { port: 8443, always, roots: Vec::new() });
+        Site { loader_tls, ..Site::default() }
+    };
+    let secure =
+        "chain --autofree --replace https://192.0.2.254:8443/boot/script?mac=${netX/mac:hexhyp}&uuid";
+    let plain = "chain --autofree --replace http://192.0.2.254:8081/boot/script?mac=${netX/mac:hexhyp}&uuid";
+    let script = entry(&site(false), REACH);
+    // Before it asks for an address: the answer to that would hide what the firmware was told.
+    let first = "#!ipxe\nisset ${trust} && set head https://192.0.2.254:8443 || set head http://192.0.2.254:8081\nisset ";
+    assert!(script.starts_with(first) && script.contains("--replace ${head}/boot/script?mac="), "{script}");
+    for reached in [
+        entry(&site(true), Reach { tls: Some(8443), ..REACH }),
+        entry(&site(false), Reach { tls: Some(8443), ..REACH }),
+    ] {
+        assert!(
+            reached.contains(secure) && !reached.contains("http://") && !reached.contains("trust"),
+            "{reached}"
+        );
+    }
+    let off = entry(&Site::default(), REACH);
+    assert!(off.contains(plain) && !off.contains("https") && !off.contains("trust"), "{off}");
 }

@@ -8,7 +8,7 @@ use axum::extract::Extension;
 use axum::routing::get;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -54,13 +54,22 @@ impl Server {
         self.certificates.put_leaves(leaf, &rsa).unwrap();
     }
 
-    /// A client that trusts this server's authority and asks for `name`.
+    /// A client that trusts this server's authorities and asks for `name`.
     async fn connect(&self, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        self.connect_by(rustls::ALL_VERSIONS, name).await
+    }
+
+    async fn connect_by(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        name: &str,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.vault.authority.pem().as_bytes()).unwrap()).unwrap();
+        for pem in self.vault.roots() {
+            roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+        }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder =
-            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
         let connector =
             TlsConnector::from(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()));
         let stream = TcpStream::connect(self.address).await?;
@@ -142,5 +151,27 @@ async fn files_that_do_not_fit_are_refused_and_the_old_certificate_stays() {
     assert!(matches!(put("own.crt", &path("alien.pem")), Err(TlsError::Pair(_))));
     assert_eq!(shown(&server.connect("head.example").await.unwrap()), good.certificate);
     assert!(put("own.crt", &other).is_ok(), "a pair of files is taken");
+    server.tasks.stop(Duration::from_secs(5)).await;
+}
+
+/// iPXE since 2025-12-19 knows ECDSA; the root that DHCP tells it to trust is the one with an RSA key.
+#[tokio::test]
+async fn an_old_client_that_asks_by_address_is_shown_what_loaders_trust() {
+    let server = Server::start();
+    server.put(&server.leaf());
+    let root = |stream: TlsStream<TcpStream>| stream.get_ref().1.peer_certificates().unwrap()[1].to_vec();
+    let (ecdsa, rsa) = (server.vault.authority.root(), server.vault.rsa_authority.root());
+    let old = [&rustls::version::TLS12];
+    assert_eq!(root(server.connect_by(&old, "127.0.0.1").await.unwrap()), rsa);
+    assert_eq!(root(server.connect_by(&old, "head.example").await.unwrap()), ecdsa);
+    assert_eq!(root(server.connect("127.0.0.1").await.unwrap()), ecdsa);
+    // With a certificate of the site's own, loaders are still shown what they trust.
+    let own = rcgen::generate_simple_self_signed(vec!["own.example".to_owned()]).unwrap();
+    let loaders = server.vault.rsa_authority.issue(&["127.0.0.1".to_owned()].into(), now()).unwrap();
+    let (chain, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+    server.certificates.put_pem(&chain, &key, Some(&loaders)).unwrap();
+    assert_eq!(root(server.connect_by(&old, "127.0.0.1").await.unwrap()), rsa);
+    assert!(server.connect("127.0.0.1").await.is_err(), "others are shown the site's own");
+    assert!(matches!(server.certificates.put_pem("", &key, None), Err(TlsError::Pair(_))));
     server.tasks.stop(Duration::from_secs(5)).await;
 }
