@@ -52,5 +52,7 @@ async fn serve(context: &Context, peer: Peer, session: &str) -> Result<Zeroizing
         Err(error) => return Err(Some(error.into())),
     }
     let root = fingerprint(&trust.keys.root());
-    Ok(Grant { session, nonce, head: reach(context, peer).base(), root }.archive())
+    let reach = reach(context, peer);
+    let tls = trust.policy.tls.map(|port| format!("https://{}:{port}", reach.head));
+    Ok(Grant { session, nonce, head: reach.base(), tls, root }.archive())
 }

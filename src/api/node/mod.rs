@@ -10,6 +10,7 @@
 mod attest;
 mod claim;
 mod grant;
+mod key;
 mod pack;
 pub mod secure;
 pub mod supply;
@@ -61,6 +62,8 @@ pub struct NodePolicy {
     pub privileged_port: bool,
     /// Our own URL, as tokens name it.
     pub issuer: String,
+    /// The port where nodes may ask over TLS.
+    pub tls: Option<u16>,
 }
 
 /// What these routes reach, and the boot script too.
@@ -117,7 +120,7 @@ impl NodeTrust {
         let ((store, journal, snapshot), rules) = (parts, TpmRules::default());
         let dossiers = Dossiers::new(Vec::new(), store, journal, snapshot, Arc::clone(&sessions), rules);
         let issuer = "https://trial.example:8443".to_owned();
-        let policy = NodePolicy { always: false, privileged_port: false, issuer };
+        let policy = NodePolicy { always: false, privileged_port: false, issuer, tls: None };
         Ok(NodeTrust::new(sessions, Arc::new(dossiers), Arc::new(keys), policy))
     }
 
