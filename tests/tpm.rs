@@ -9,7 +9,7 @@ use std::fs;
 
 use muster::engine::attest::credential::make;
 use muster::engine::attest::quote::{PCRS, QuoteError, Quoted, Starts, Wanted, check, check_boot};
-use muster::engine::attest::{authenticode, binding, check_ak, check_ek};
+use muster::engine::attest::{authenticode, binding, check_ak, check_ek, policy};
 use muster::wire::tpm::command::{Answer, AnswerError, Code, Command as Tpm2, Handle};
 use muster::wire::tpm::{EventKind, EventLog, Hash, Public, Selection, extend, template};
 
@@ -175,4 +175,7 @@ fn the_loader_of_the_lab_has_the_digest_that_firmware_measured_of_it() {
     let log = EventLog::parse(&log).unwrap();
     let ran = log.events.iter().find(|event| event.kind == EventKind::BootServicesApplication).unwrap();
     assert_eq!(authenticode::digest(&loader).unwrap().0, ran.sha256);
+    assert!(policy::measures(&loader), "it is new enough to give initrds to the kernel's own protocol");
+    let other = fs::read(format!("{cache}/vmlinuz")).unwrap();
+    assert!(!policy::measures(&other) && !policy::measures(b"iPXE"), "what loads nothing measures nothing");
 }

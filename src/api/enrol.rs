@@ -42,7 +42,7 @@ pub(crate) async fn let_in_by_window(context: &Context, session: &BootSession) -
         return Ok(false);
     }
     if made {
-        dossiers.settle(node.id).await?;
+        dossiers.settle(&[node.id]).await?;
         tracing::info!(node = node.name.as_str(), code = pending.ek.code(), group = %window.group, "TPM let in");
     }
     Ok(made)

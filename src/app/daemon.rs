@@ -34,6 +34,7 @@ use crate::transport::http::{Http, ImageRoot};
 use crate::transport::journal::Journal;
 use crate::transport::link::{self, Managed};
 use crate::transport::loaders::Loaders;
+use crate::transport::measures::Measures;
 use crate::transport::notify;
 use crate::transport::tasks::Tasks;
 use crate::transport::tftp::{Tftp, VirtualRequest};
@@ -168,7 +169,10 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     let journal = Journal::new(now());
     journalist::start(Arc::clone(&cell), published.clone(), journal.clone(), tasks);
     let links = links(&site, tasks).await?;
+    let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
+    report_loaders(&loaders);
     let parts = trust::Parts {
+        measures: Measures::new(image_root(config)?, Some(Arc::clone(&loaders))),
         store: &store,
         loaded: (loaded.sessions, loaded.session_sequence),
         dossiers: loaded.dossiers,
@@ -187,8 +191,6 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         booting: Some(trust::booting(&trust, &cell)),
     };
     let dhcp = if is_claimed { dhcp.start(tasks)?.0 } else { silent };
-    let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
-    report_loaders(&loaders);
     let blobs = open_blobs(config, data_dir).await?;
     blobs.start(tasks);
     let streams = streams::open(config, &cell, &journal);
@@ -245,6 +247,13 @@ async fn open_blobs(config: &Config, data_dir: &Path) -> anyhow::Result<Blobs> {
     let (path, settings) = (data_dir.join(BLOBS_FOLDER), config.blobs);
     let opened = tokio::task::spawn_blocking(move || Blobs::open(&path, settings)).await?;
     opened.context("the blobs in the data directory cannot be used")
+}
+
+/// The directory of plain files below the images.
+fn image_root(config: &Config) -> anyhow::Result<Option<ImageRoot>> {
+    let open =
+        |path: &PathBuf| ImageRoot::open(path).with_context(|| format!("images.root {}", path.display()));
+    config.images.as_ref().map(open).transpose()
 }
 
 /// What the status tells of the daemon itself.
@@ -328,10 +337,7 @@ fn start_http(
     vault: &Arc<Vault>,
     tasks: &Tasks,
 ) -> anyhow::Result<()> {
-    let images = match &config.images {
-        None => None,
-        Some(path) => Some(ImageRoot::open(path).with_context(|| format!("images.root {}", path.display()))?),
-    };
+    let images = image_root(config)?;
     let parts = Parts {
         context: context.clone(),
         loaders: Arc::clone(loaders),

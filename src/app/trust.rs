@@ -19,6 +19,7 @@ use crate::store::Store;
 use crate::transport::dhcp::Booting;
 use crate::transport::dossiers::Dossiers;
 use crate::transport::journal::Journal;
+use crate::transport::measures::Measures;
 use crate::transport::sessions::{Sessions, witness};
 use crate::transport::tasks::Tasks;
 use crate::transport::vault::Vault;
@@ -33,6 +34,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) loaded: (Vec<BootSession>, u64),
     /// What is remembered of nodes, as loaded.
     pub(crate) dossiers: Vec<Dossier>,
+    pub(crate) measures: Measures,
     pub(crate) cell: &'a Arc<SnapshotCell>,
     pub(crate) journal: &'a Journal,
 }
@@ -48,7 +50,7 @@ pub(crate) fn open(
     parts: Parts<'_>,
     tasks: &Tasks,
 ) -> anyhow::Result<Arc<NodeTrust>> {
-    let Parts { store, loaded, dossiers, cell, journal } = parts;
+    let Parts { store, loaded, dossiers, measures, cell, journal } = parts;
     let witness = witness(data_dir, &loaded.0, loaded.1).context("boot sessions cannot be kept safe")?;
     let policy = config.trust.sessions;
     if policy.arm_on == ArmOn::Power {
@@ -61,7 +63,7 @@ pub(crate) fn open(
     sessions.start(tasks);
     let (store, journal, cell) = (store.clone(), journal.clone(), Arc::clone(cell));
     let rules = config.trust.tpms.clone();
-    let dossiers = Dossiers::new(dossiers, store, journal, cell, Arc::clone(&sessions), rules);
+    let dossiers = Dossiers::new(dossiers, store, journal, cell, Arc::clone(&sessions), rules, measures);
     let dossiers = Arc::new(dossiers);
     dossiers.start(tasks);
     let policy = NodePolicy {

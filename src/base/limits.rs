@@ -408,3 +408,10 @@ pub const ENROL_LIST_MAX: usize = 10_000;
 
 /// How long a group's TPMs may be let in without codes: a working day in the machine room.
 pub const ENROL_WINDOW_MAX: Millis = Millis::from_secs(8 * 3600);
+
+/// Kernels and sets of initrds whose digests are remembered: each version of each image that boots, with room. Each
+/// takes some hundred octets.
+pub const MEASURED_FILES_MAX: usize = 1024;
+
+/// A command line that is remembered with its boot. Linux takes 2048 octets on x86 and arm64.
+pub const COMMAND_LINE_BYTES_MAX: usize = 8 << 10;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::str::FromStr;
 
-use crate::base::{Level, Mac, Timestamp, Uuid, base32};
+use crate::base::{Digest, Level, Mac, Timestamp, Uuid, base32};
 use crate::model::{Arch, NodeId};
 
 /// A session's name: random, no secret.
@@ -87,6 +87,21 @@ impl fmt::Debug for Answered {
     }
 }
 
+/// What a node was given to boot, by which its TPM's measurements are judged.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Given {
+    /// As in `/proc/cmdline`. Empty: the head cannot tell it.
+    pub command_line: String,
+    /// The kernel and the initrds of the image, as the script names them.
+    pub kernel: String,
+    pub initrds: Vec<String>,
+    /// By which firmware measures the kernel.
+    pub kernel_digest: Option<Digest>,
+    /// Of all initrds with the archive of each grant that was served, in their order; after the claim of that one
+    /// alone. None: it cannot be told.
+    pub initrd_digests: Vec<Option<Digest>>,
+}
+
 /// A secret that was given out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Delivery {
@@ -124,6 +139,8 @@ pub struct BootSession {
     pub expires: Timestamp,
     /// SHA-256 of the nonces that were served, oldest first. The nonces themselves are nowhere.
     pub grants: Vec<[u8; 32]>,
+    /// None: its script was none of ours that boots Linux.
+    pub given: Option<Box<Given>>,
     /// Wrong nonces so far.
     pub wrong: u8,
     pub claim: Option<Answered>,

@@ -28,6 +28,7 @@ use crate::model::{Node, NodeId, SnapshotCell};
 use crate::store::{Observation, Store, StoreError};
 use crate::transport::clock::now;
 use crate::transport::journal::{Entry, Journal};
+use crate::transport::measures::Measures;
 use crate::transport::sessions::Sessions;
 use crate::transport::tasks::Tasks;
 
@@ -52,6 +53,8 @@ pub struct Dossiers {
     sessions: Arc<Sessions>,
     rules: TpmRules,
     pub windows: Windows,
+    /// What machines measure of what we serve.
+    pub measures: Measures,
 }
 
 impl Dossiers {
@@ -64,10 +67,11 @@ impl Dossiers {
         snapshot: Arc<SnapshotCell>,
         sessions: Arc<Sessions>,
         rules: TpmRules,
+        measures: Measures,
     ) -> Dossiers {
         let table = loaded.into_iter().map(|dossier| (dossier.node, dossier)).collect();
         let windows = Windows::default();
-        Dossiers { table: Mutex::new(table), store, journal, snapshot, sessions, rules, windows }
+        Dossiers { table: Mutex::new(table), store, journal, snapshot, sessions, rules, windows, measures }
     }
 
     /// Starts the task that forgets nodes that are gone.
@@ -104,18 +108,26 @@ impl Dossiers {
         pending.filter(|pending| pending.epoch == self.sessions.epoch())
     }
 
-    /// An administrator let a node's TPM in.
+    /// An administrator let nodes' TPMs in.
     ///
     /// # Errors
-    /// That it waits no more cannot be written down; it is enrolled all the same.
-    pub async fn settle(&self, node: NodeId) -> Result<(), StoreError> {
-        self.alter(node, |dossier| {
-            let waited = dossier.pending.take();
-            dossier.make = waited.map(|pending| pending.make).or_else(|| dossier.make.take());
-            dossier.flag = None;
-        })?
-        .wait()
-        .await
+    /// That they wait no more cannot be written down; they are enrolled all the same.
+    pub async fn settle(&self, nodes: &[NodeId]) -> Result<(), StoreError> {
+        let durable = {
+            let mut table = self.lock();
+            let mut settled = Vec::new();
+            for mut dossier in nodes.iter().filter_map(|node| table.get(node).cloned()) {
+                let waited = dossier.pending.take();
+                dossier.make = waited.map(|pending| pending.make).or(dossier.make);
+                dossier.flag = None;
+                settled.push(dossier);
+            }
+            let put = |dossier: &Dossier| Observation::PutDossier(Box::new(dossier.clone()));
+            let durable = self.store.observe(settled.iter().map(put).collect())?;
+            table.extend(settled.into_iter().map(|dossier| (dossier.node, dossier)));
+            durable
+        };
+        durable.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// An administrator begins anew with a node: whatever its TPM is and measures, the next one is the first.
@@ -317,7 +329,15 @@ impl Enrolments for Dossiers {
             session: start.filter(|start| start.session == ask.session.id).map(|start| start.count),
         };
         let pinned = dossier.pinned.into_iter().collect();
-        let expected = Expected { pinned, ..Expected::default() };
+        let given = ask.session.given.as_deref().cloned().unwrap_or_default();
+        let expected = Expected {
+            loaders: self.measures.loaders(),
+            kernel: given.kernel_digest,
+            command_line: given.command_line,
+            // After the claim it is one: of the archive whose grant was redeemed.
+            initrd: given.initrd_digests.first().copied().flatten(),
+            pinned,
+        };
         Boot { mode: self.policy(ask.node).pcr, expected, starts }
     }
 
@@ -325,7 +345,8 @@ impl Enrolments for Dossiers {
         let denied = |status, text: String| Denied { status, text, alarm: false };
         let own = self.snapshot.load().inventory.identities.get(&ask.node.id).cloned();
         let own = own.filter(|identity| !identity.revoked).and_then(|identity| identity.ek);
-        let Some(ek) = own else {
+        // Its challenge may have been made before an administrator changed his mind.
+        let Some(ek) = own.filter(|own| *own == seen.ek) else {
             return Err(denied(403, format!("the TPM of node {} is not enrolled any more", ask.node.name)));
         };
         let findings: Vec<String> = match seen.outcome {

@@ -12,6 +12,7 @@ pub mod http;
 pub mod journal;
 pub mod link;
 pub mod loaders;
+pub mod measures;
 pub mod nbd;
 pub mod notify;
 pub mod sessions;

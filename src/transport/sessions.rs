@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::base::limits::{SESSION_GRACE, SESSIONS_PER_NODE_MAX};
 use crate::base::{Millis, Timestamp};
 use crate::engine::trust::session::{ArmOn, Refusal, Start, start};
-use crate::model::boot_session::{BootSession, Channel};
+use crate::model::boot_session::{BootSession, Channel, Given};
 use crate::model::{NodeId, SessionId, SnapshotCell};
 use crate::store::{Observation, Store, StoreError};
 use crate::transport::clock::now;
@@ -34,6 +34,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often a change is planned again because another one came in between. Each loser saw a winner, so this many
 /// losses mean as many changes of one session within a moment: a flood, which may wait.
 const TRIES_MAX: usize = 64;
+
+/// Said of a session whose node has a TPM that is known, and that ends without it.
+pub const UNANSWERED: &str = "whoever claimed it has not shown the TPM of this node, which is known";
 
 /// What the configuration says about sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -249,12 +252,18 @@ impl Sessions {
     ///
     /// # Errors
     /// The store cannot take it.
-    pub async fn script(&self, node: NodeId, from: Ipv4Addr) -> Result<Option<SessionId>, ChangeError> {
+    pub async fn script(
+        &self,
+        node: NodeId,
+        from: Ipv4Addr,
+        given: Option<Given>,
+    ) -> Result<Option<SessionId>, ChangeError> {
         let now = now();
         let live = self.of(node).into_iter().rfind(|session| session.is_live(self.epoch(), now));
         let Some(session) = live else { return Ok(None) };
         let life = self.policy.life;
-        let scripted = self.change(session.id, |session| Ok(session.script(from, life, now))).await?;
+        let plan = |session: &mut BootSession| Ok(session.script(from, given.clone(), life, now));
+        let scripted = self.change(session.id, plan).await?;
         Ok(scripted.then_some(session.id))
     }
 
@@ -269,6 +278,10 @@ impl Sessions {
             let Some(before) = table.sessions.get(&id).cloned() else { continue };
             let mut after = before.clone();
             after.pass_time(now);
+            let known = inventory.identities.get(&before.node).is_some_and(|identity| !identity.revoked);
+            if known && before.awaits_attestation() && !after.awaits_attestation() {
+                after.note(now, true, UNANSWERED.to_owned());
+            }
             self.tell(Some(&before), &after);
             observations.push(table.put(after));
         }

@@ -320,6 +320,13 @@ mod tests {
             (Method::GET, "/api/v1/secrets/munge", VIEWER),
             (Method::PUT, "/api/v1/secrets/munge", ADMIN),
             (Method::POST, "/api/v1/secrets/munge/reveal", ADMIN),
+            (Method::GET, "/api/v1/trust/tpms", VIEWER),
+            (Method::POST, "/api/v1/trust/tpms/approve", OPERATOR),
+            (Method::POST, "/api/v1/trust/tpms/preload", OPERATOR),
+            (Method::POST, "/api/v1/trust/tpms/nid001/revoke", OPERATOR),
+            (Method::PUT, "/api/v1/trust/windows/rack1", OPERATOR),
+            (Method::POST, "/api/v1/trust/tpms/nid001/anew", ADMIN),
+            (Method::POST, "/api/v1/trust/tpms/nid001/unpin", ADMIN),
             (Method::GET, "/api/v1/nodes", VIEWER),
             (Method::PATCH, "/api/v1/nodes", OPERATOR),
         ]);

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use crate::api::boot::{BootApi, query, reach};
 use crate::api::cloud_init::node_at;
 use crate::api::context::Context;
+use crate::api::node::measure;
 use crate::base::Mac;
 use crate::engine::boot::{Decision, Outcome, Program, Request, decide, script, url};
 use crate::model::{Change, Snapshot};
@@ -52,7 +53,7 @@ pub(crate) async fn own(
     let told = format!("{} asks for its script: {decision}", node.unwrap_or(&mac));
     let entry = Entry::new(now(), "boot", told).node(node).with("mac", &mac).with("attempt", request.attempt);
     api.context.journal.write(entry.with("rule", &decision));
-    let decision = match granted(&api.context, &snapshot, decision, peer).await {
+    let decision = match granted(&api.context, &snapshot, decision, peer, Some(&request)).await {
         Ok(decision) => decision,
         Err(answer) => return answer,
     };
@@ -67,12 +68,14 @@ pub(crate) async fn own(
 }
 
 /// Adds the grant to what a node boots that is to have a session, and asks from its own address. Everything else
-/// stays as it is: the node comes up without its secrets.
+/// stays as it is: the node comes up without its secrets. `request`: the script is ours, so that what it boots is
+/// known.
 pub(crate) async fn granted(
     context: &Context,
     snapshot: &Snapshot,
     decision: Decision,
     peer: Peer,
+    request: Option<&Request>,
 ) -> Result<Decision, Response> {
     let trust = &context.trust;
     let node = decision.node.clone().filter(|node| trust.wants(snapshot, node));
@@ -81,12 +84,11 @@ pub(crate) async fn granted(
     if node_at(context, snapshot, from).await.is_none_or(|there| there.id != node.id) {
         return Ok(decision);
     }
-    match trust.sessions.script(node.id, from).await {
+    let reach = reach(context, peer);
+    let given = request.map(|request| measure::given(&decision, request, &snapshot.site, reach));
+    match trust.sessions.script(node.id, from, given).await {
         Ok(None) => Ok(decision),
-        Ok(Some(session)) => {
-            let reach = reach(context, peer);
-            Ok(script::granted(decision, url::grant(reach.head, reach.port, session)))
-        }
+        Ok(Some(session)) => Ok(script::granted(decision, url::grant(reach.head, reach.port, session))),
         Err(error) => {
             tracing::error!(node = node.name.as_str(), %error, "a boot session does not go on");
             Err(busy())

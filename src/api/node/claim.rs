@@ -20,6 +20,7 @@ use crate::engine::trust::{key_hash, nonce_hash};
 use crate::model::SessionId;
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
+use crate::transport::sessions::UNANSWERED;
 
 /// A claim as a node sends it.
 #[derive(Deserialize)]
@@ -117,7 +118,17 @@ pub(crate) async fn sealed(
         return Err(Problem::field("session", "is not the token's"));
     }
     let epoch = trust.sessions.epoch();
-    trust.sessions.change(id, |session| session.seal(&claims.key, *from.ip(), epoch, now())).await?;
+    let snapshot = context.snapshot.load();
+    let known = snapshot.inventory.identities.get(&session.node).is_some_and(|identity| !identity.revoked);
+    let seal = |session: &mut crate::model::BootSession| {
+        let unanswered = known && session.awaits_attestation();
+        session.seal(&claims.key, *from.ip(), epoch, now())?;
+        if unanswered && trust.attestor.is_some() {
+            session.note(now(), true, UNANSWERED.to_owned());
+        }
+        Ok(())
+    };
+    trust.sessions.change(id, seal).await?;
     trust.challenges.forget(id);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::api::boot::reach;
 use crate::api::context::Context;
 use crate::api::node::answer;
+use crate::api::node::measure::measured;
 use crate::api::problem::Problem;
 use crate::engine::trust::grant::Grant;
 use crate::engine::trust::keyset::fingerprint;
@@ -46,13 +47,19 @@ async fn serve(context: &Context, peer: Peer, session: &str) -> Result<Zeroizing
     })?;
     let nonce = Zeroizing::new(made);
     let hash = nonce_hash(nonce.as_slice());
-    match trust.sessions.change(session, |session| session.grant(from, hash, now())).await {
-        Ok(()) => {}
-        Err(ChangeError::Refused(_)) => return Err(None),
-        Err(error) => return Err(Some(error.into())),
-    }
     let root = fingerprint(&trust.keys.root());
     let reach = reach(context, peer);
     let tls = trust.policy.tls.map(|port| format!("https://{}:{port}", reach.head));
-    Ok(Grant { session, nonce, head: reach.base(), tls, root }.archive())
+    let archive = Grant { session, nonce, head: reach.base(), tls, root }.archive();
+    // Only for who gets it: hashing the initrds of an image for the first time is work.
+    let known = trust.sessions.get(session).filter(|known| known.channel.address == Some(from));
+    let measured = match known.and_then(|known| known.given) {
+        Some(given) => measured(context, &given, &archive).await,
+        None => (None, None),
+    };
+    match trust.sessions.change(session, |session| session.grant(from, hash, measured, now())).await {
+        Ok(()) => Ok(archive),
+        Err(ChangeError::Refused(_)) => Err(None),
+        Err(error) => Err(Some(error.into())),
+    }
 }

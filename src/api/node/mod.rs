@@ -11,6 +11,7 @@ mod attest;
 mod claim;
 mod grant;
 mod key;
+pub(crate) mod measure;
 mod pack;
 pub mod secure;
 pub mod supply;
@@ -45,6 +46,7 @@ use crate::transport::clock::now;
 use crate::transport::dossiers::Dossiers;
 use crate::transport::http::Peer;
 use crate::transport::journal::Journal;
+use crate::transport::measures::Measures;
 use crate::transport::sessions::{ChangeError, SessionPolicy, Sessions, Witness};
 use crate::transport::vault::{Chest, NodeKeys, SiteKey, VaultError};
 
@@ -118,7 +120,9 @@ impl NodeTrust {
         let (parts, witness) = ((store.clone(), journal.clone(), Arc::clone(&snapshot)), Witness::none());
         let sessions = Arc::new(Sessions::new((Vec::new(), 0), store, journal, snapshot, witness, policy));
         let ((store, journal, snapshot), rules) = (parts, TpmRules::default());
-        let dossiers = Dossiers::new(Vec::new(), store, journal, snapshot, Arc::clone(&sessions), rules);
+        let own = Arc::clone(&sessions);
+        let dossiers =
+            Dossiers::new(Vec::new(), store, journal, snapshot, own, rules, Measures::new(None, None));
         let issuer = "https://trial.example:8443".to_owned();
         let policy = NodePolicy { always: false, privileged_port: false, issuer, tls: None };
         Ok(NodeTrust::new(sessions, Arc::new(dossiers), Arc::new(keys), policy))

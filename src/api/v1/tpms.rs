@@ -1,5 +1,6 @@
 //! Nodes' TPMs: which are known, which wait, who lets them in, and what a node had when it is lost.
 
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -114,7 +115,9 @@ pub(crate) async fn approve(
         Ok(())
     });
     let written = written.await?;
-    settle(&context, &terms, &nodes).await?;
+    if !terms.dry_run {
+        dossiers.settle(&nodes).await?;
+    }
     Ok(written.reported(tpms.len()))
 }
 
@@ -144,16 +147,10 @@ pub(crate) async fn preload(
         Ok(())
     });
     let written = written.await?;
-    settle(&context, &terms, &nodes).await?;
-    Ok(written.reported(tpms.len()))
-}
-
-/// What waited for these nodes waits no more.
-async fn settle(context: &Context, terms: &Terms, nodes: &[NodeId]) -> Result<(), Problem> {
-    for node in nodes.iter().filter(|_| !terms.dry_run) {
-        context.trust.dossiers.settle(*node).await?;
+    if !terms.dry_run {
+        context.trust.dossiers.settle(&nodes).await?;
     }
-    Ok(())
+    Ok(written.reported(tpms.len()))
 }
 
 fn bounded(count: usize) -> Result<(), Problem> {
@@ -263,12 +260,10 @@ pub(crate) async fn held(
 fn had(context: &Context, snapshot: &Snapshot, node: NodeId) -> Vec<HeldBody> {
     let inventory = &snapshot.inventory;
     let held = context.trust.dossiers.get(node).held;
-    held.iter().map(|held| HeldBody::new(held, secret_of(snapshot, &held.secret), inventory)).collect()
-}
-
-/// The secret of this row, while it is there.
-fn secret_of<'a>(snapshot: &'a Snapshot, row: &str) -> Option<&'a SecretKey> {
-    snapshot.inventory.secrets.keys().find(|key| key.row() == row)
+    let rows: HashSet<&str> = held.iter().map(|held| held.secret.as_str()).collect();
+    let keys = inventory.secrets.keys().map(|key| (key.row(), key));
+    let keys: HashMap<String, &SecretKey> = keys.filter(|(row, _)| rows.contains(row.as_str())).collect();
+    held.iter().map(|held| HeldBody::new(held, keys.get(&held.secret).copied(), inventory)).collect()
 }
 
 /// `GET /trust/windows`.

@@ -212,3 +212,35 @@ fn networks_that_cannot_work_are_refused() {
         Config::parse("[[network]]\nname = \"a\"\naddress = \"192.0.2.0/24\"\nlease = \"2m\"\n").unwrap();
     assert_eq!(config.site.networks[0].short_lease.as_secs(), 120);
 }
+
+#[test]
+fn what_is_wanted_of_tpms_is_the_sites_and_differs_for_groups() {
+    use crate::engine::attest::Mode;
+    use crate::engine::attest::enrol::{Enrol, Override, TpmPolicy};
+
+    assert_eq!(Config::default().trust.tpms.site, TpmPolicy::default());
+    let text = "[trust]\nenrol = \"preload\"\nrequire_ek_cert = true\nek_issuers = \"/etc/issuers.pem\"\n\
+                tpm_first = false\n[[trust.group]]\nname = \"Rack1\"\npcr = \"enforce\"\n";
+    let trust = Config::parse(text).unwrap().trust;
+    let site =
+        TpmPolicy { enrol: Enrol::Preload, require_certificate: true, pcr: Mode::Record, tpm_first: false };
+    assert_eq!((trust.tpms.site, trust.ek_issuers.is_some()), (site, true));
+    let rack = Override { pcr: Some(Mode::Enforce), ..Override::default() };
+    assert_eq!(trust.tpms.groups, [("rack1".parse().unwrap(), rack)].into());
+    for (bad, says) in [
+        ("[trust]\nenrol = \"all\"", "trust.enrol: \"all\": is none of approve, preload, window"),
+        ("[trust]\npcr = \"on\"", "trust.pcr: \"on\": is none of off, record, enforce"),
+        ("[[trust.group]]\npcr = \"off\"", "trust.group[0].name: is needed: the name of a group"),
+        (
+            "[[trust.group]]\nname = \"a\"\n[[trust.group]]\nname = \"a\"",
+            "trust.group[1].name: a stands here twice",
+        ),
+        (
+            "[[trust.group]]\nname = \"a\"\npcrs = \"off\"",
+            "trust.group[0].pcrs: unknown key; did you mean pcr?",
+        ),
+    ] {
+        let problems = Config::parse(bad).unwrap_err();
+        assert!(problems.iter().any(|one| one.to_string().contains(says)), "{bad}: {problems:?}");
+    }
+}

@@ -58,7 +58,9 @@ fn tpms(section: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> TpmRules 
     };
     let mut groups = BTreeMap::new();
     for mut one in section.sections("group", problems) {
-        let (line, name) = (one.line, one.parsed::<GroupName>("name", problems));
+        let (line, former) = (one.line, problems.list.len());
+        let name = one.parsed::<GroupName>("name", problems);
+        let is_there = name.is_some() || problems.list.len() > former;
         let differs = differing(&mut one, problems);
         let path = one.path("name");
         one.finish(problems);
@@ -67,6 +69,7 @@ fn tpms(section: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> TpmRules 
                 problems.add(line, path, format!("{value} stands here twice"));
             }
             Some(At { value, .. }) => drop(groups.insert(value, differs)),
+            None if is_there => {}
             None => problems.add(line, path, "is needed: the name of a group"),
         }
     }

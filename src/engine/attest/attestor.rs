@@ -65,6 +65,8 @@ pub struct Boot {
 /// What an attestation showed.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
+    /// The key that answered the challenge.
+    pub ek: EkFingerprint,
     pub quoted: Quoted,
     pub values: &'a PcrValues,
     pub level: Level,
@@ -93,7 +95,7 @@ pub trait Enrolments: Send + Sync {
     /// given out before.
     ///
     /// # Errors
-    /// The start was used up in the meantime, or that cannot be written down.
+    /// In the meantime the start was used up, or the key taken from the node; or this cannot be written down.
     fn attested(&self, ask: &Ask<'_>, seen: Seen<'_>) -> Result<(), Denied>;
 }
 
@@ -189,7 +191,7 @@ impl Attestor for TpmAttestor {
         });
         let extra_data = extra_data(&nonce, ask.id, ask.key);
         let enrolments = Arc::clone(&self.enrolments);
-        let pending = Open { enrolments, ak, secret, extra_data, pcrs, latch: self.latch };
+        let pending = Open { enrolments, ek: shown.ek, ak, secret, extra_data, pcrs, latch: self.latch };
         Ok(Challenge { told, pending: Box::new(pending) })
     }
 }
@@ -197,6 +199,7 @@ impl Attestor for TpmAttestor {
 /// A challenge that is out.
 struct Open {
     enrolments: Arc<dyn Enrolments>,
+    ek: EkFingerprint,
     ak: Public,
     secret: Zeroizing<[u8; 32]>,
     extra_data: [u8; 32],
@@ -232,7 +235,8 @@ impl Pending for Open {
                 return Err(denied(403, text, true));
             }
         };
-        self.enrolments.attested(ask, Seen { quoted, values: &values, level, outcome: &outcome })?;
+        let seen = Seen { ek: self.ek, quoted, values: &values, level, outcome: &outcome };
+        self.enrolments.attested(ask, seen)?;
         Ok(Proof { level, secret: self.secret })
     }
 }

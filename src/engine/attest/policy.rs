@@ -89,7 +89,7 @@ pub struct Expected {
     pub loaders: Vec<Digest>,
     /// Authenticode digest of this boot's kernel.
     pub kernel: Option<Digest>,
-    /// As the kernel shows it in `/proc/cmdline`: the image's name in front.
+    /// As the kernel shows it in `/proc/cmdline`: the image's name in front. Empty: the head does not know it.
     pub command_line: String,
     /// SHA-256 of all that the kernel gets as initrd; see [`initrd_digest`].
     pub initrd: Option<Digest>,
@@ -245,6 +245,7 @@ fn loaded(expected: &Expected, log: &EventLog<'_>, findings: &mut Vec<Finding>) 
     let of =
         |tag: &[u8]| events.iter().find(|event| event.tag() == Some(tag)).map(|event| Digest(event.sha256));
     match of(TAG_OPTIONS) {
+        _ if expected.command_line.is_empty() => findings.push(Finding::Unknown("command line")),
         None => findings.push(Finding::CommandLineUnmeasured),
         Some(digest) if digest != command_line_digest(&expected.command_line) => {
             findings.push(Finding::CommandLine);
@@ -273,16 +274,34 @@ pub fn command_line_digest(command_line: &str) -> Digest {
 /// What is measured of several initrds: iPXE puts each at a multiple of 4096 octets and fills with zeros.
 #[must_use]
 pub fn initrd_digest(initrds: &[&[u8]]) -> Digest {
-    const ALIGN: usize = 4096;
     let mut hash = Sha256::new();
     for (index, initrd) in initrds.iter().enumerate() {
         hash.update(initrd);
         if index.saturating_add(1) < initrds.len() {
-            let filled = initrd.len().next_multiple_of(ALIGN).saturating_sub(initrd.len());
-            hash.update([0; ALIGN].get(..filled).unwrap_or_default());
+            hash.update(filling(u64::try_from(initrd.len()).unwrap_or(u64::MAX)));
         }
     }
     Digest(hash.finalize().into())
+}
+
+/// The zeros between an initrd of so many octets and the next one (`INITRD_ALIGN` in iPXE's `include/ipxe/initrd.h`).
+#[must_use]
+pub fn filling(length: u64) -> &'static [u8] {
+    const ALIGN: usize = 4096;
+    const ZEROS: [u8; ALIGN] = [0; ALIGN];
+    let beyond = usize::try_from(length % 4096).unwrap_or_default();
+    if beyond == 0 { &[] } else { ZEROS.get(beyond..).unwrap_or_default() }
+}
+
+/// Whether a loader is iPXE from 2023-02-15 (6a004be0c) or later: it gives the initrd to the kernel by the protocol
+/// of this name, and so the kernel's stub measures it. Before, it gave it by a way that nobody measures.
+#[must_use]
+pub fn measures(loader: &[u8]) -> bool {
+    // LINUX_EFI_INITRD_MEDIA_GUID, 5568e427-68fc-4f3d-ac74-ca555231cc68, as EFI lays it out.
+    const MEDIA: [u8; 16] =
+        [0x27, 0xe4, 0x68, 0x55, 0xfc, 0x68, 0x3d, 0x4f, 0xac, 0x74, 0xca, 0x55, 0x52, 0x31, 0xcc, 0x68];
+    let holds = |needle: &[u8]| loader.windows(needle.len()).any(|window| window == needle);
+    holds(&MEDIA) && holds(b"iPXE")
 }
 
 /// The first part of a command line that must not stand in one that is enforced.

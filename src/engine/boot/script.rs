@@ -24,6 +24,9 @@ impl Reach {
     }
 }
 
+/// What iPXE calls the kernel, and the kernel itself in its command line.
+const KERNEL_NAME: &str = "kernel";
+
 /// First pause before a machine asks again, in seconds; doubles up to `PAUSE_MAX_S`.
 const PAUSE_S: u32 = 2;
 
@@ -56,7 +59,8 @@ pub fn render(
         Outcome::Boot(Program::Linux { kernel, initrds, params }) => {
             let line = command_line(decision, request, site, reach, params, initrds.len());
             let kernel = format!("{} {line}", absolute(kernel, reach));
-            let mut script = script.with("kernel --name kernel", kernel.trim_end(), " || goto retry")?;
+            let kernel = format!("{KERNEL_NAME} {kernel}");
+            let mut script = script.with("kernel --name", kernel.trim_end(), " || goto retry")?;
             for (index, initrd) in initrds.iter().enumerate() {
                 let named = format!("{} {}", initrd_name(index), absolute(initrd, reach));
                 script = script.with("initrd --name", &named, " || goto retry")?;
@@ -76,6 +80,16 @@ pub fn granted(decision: Decision, url: String) -> Decision {
         initrds.push(url);
     }
     decision
+}
+
+/// The command line that the kernel of this decision gets, as it shows it in `/proc/cmdline`: iPXE puts the image's
+/// name in front. None: it boots no Linux, or iPXE's own settings stand in the line.
+#[must_use]
+pub fn kernel_line(decision: &Decision, request: &Request, site: &Site, reach: Reach) -> Option<String> {
+    let Outcome::Boot(Program::Linux { initrds, params, .. }) = &decision.outcome else { return None };
+    let line = command_line(decision, request, site, reach, params, initrds.len());
+    let whole = format!("{KERNEL_NAME} {line}");
+    (!line.contains("${")).then(|| whole.trim_end().to_owned())
 }
 
 /// A script that tells a waiting machine's console what is missing, and asks again.

@@ -18,9 +18,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::base::limits::{ANSWER_AGAIN, GRANT_TRIES_MAX, GRANTS_MAX, SEAL_AFTER, SESSION_EVENTS_MAX};
-use crate::base::{Level, Millis, Timestamp};
+use crate::base::{Digest, Level, Millis, Timestamp};
 use crate::model::SessionState;
-use crate::model::boot_session::{ArmedBy, BootSession, Delivery, Held, SessionEvent};
+use crate::model::boot_session::{ArmedBy, BootSession, Delivery, Given, Held, SessionEvent};
 
 pub use crate::model::boot_session::Answered;
 pub use arm::{ArmOn, Start, start};
@@ -61,6 +61,12 @@ impl BootSession {
         !self.state.is_final() && self.epoch == epoch && now < self.expires
     }
 
+    /// True if it was claimed and nothing was attested in it yet.
+    #[must_use]
+    pub fn awaits_attestation(&self) -> bool {
+        !self.state.is_final() && self.claim.is_some() && self.attestation.is_none()
+    }
+
     /// An operator vouches for this boot.
     ///
     /// # Errors
@@ -85,9 +91,27 @@ impl BootSession {
     }
 
     /// The node's script is asked for from one of the node's addresses. From the first on, only that address
-    /// counts. True: the script may name the grant.
-    pub fn script(&mut self, from: Ipv4Addr, life: Millis, now: Timestamp) -> bool {
+    /// counts. True: the script may name the grant. `given` is what it boots; of several scripts the last counts.
+    pub fn script(&mut self, from: Ipv4Addr, given: Option<Given>, life: Millis, now: Timestamp) -> bool {
         self.pass_time(now);
+        let told = self.may_have_script(from, life, now);
+        if told {
+            // What was measured for another script is worth nothing.
+            let known = self.given.as_deref().is_some_and(|known| {
+                given.as_ref().is_some_and(|given| {
+                    (&known.command_line, &known.kernel, &known.initrds)
+                        == (&given.command_line, &given.kernel, &given.initrds)
+                })
+            });
+            if !known {
+                let unknown = vec![None; self.grants.len()];
+                self.given = given.map(|given| Box::new(Given { initrd_digests: unknown, ..given }));
+            }
+        }
+        told
+    }
+
+    fn may_have_script(&mut self, from: Ipv4Addr, life: Millis, now: Timestamp) -> bool {
         match self.state {
             SessionState::Armed => {
                 self.state = SessionState::Scripted;
@@ -102,17 +126,28 @@ impl BootSession {
         }
     }
 
-    /// The archive with a grant is asked for; `nonce` is the hash of the one that would be in it.
+    /// The archive with a grant is asked for; `nonce` is the hash of the one that would be in it. `measured`: the
+    /// kernel, and all initrds with this archive behind them.
     ///
     /// # Errors
     /// It is served to one address, in one state, so many times.
-    pub fn grant(&mut self, from: Ipv4Addr, nonce: [u8; 32], now: Timestamp) -> Result<(), Refusal> {
+    pub fn grant(
+        &mut self,
+        from: Ipv4Addr,
+        nonce: [u8; 32],
+        measured: (Option<Digest>, Option<Digest>),
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         self.of(from)?;
         self.pass_time(now);
         if self.state != SessionState::Scripted || self.grants.len() >= GRANTS_MAX {
             return Err(Refusal::Unknown);
         }
         self.grants.push(nonce);
+        if let Some(given) = &mut self.given {
+            given.kernel_digest = measured.0.or(given.kernel_digest);
+            given.initrd_digests.push(measured.1);
+        }
         self.note(now, false, format!("its grant went to {from}"));
         Ok(())
     }
@@ -157,6 +192,7 @@ impl BootSession {
                 self.state = SessionState::Claimed;
                 self.level = Level::Grant;
                 self.claim = Some(Answered { of: *key, to: from, at: now, reply: Vec::new() });
+                self.keep_digest_of(nonce);
                 self.note(now, false, format!("claimed from {from}"));
                 Ok(Redeemed::First)
             }
@@ -306,6 +342,15 @@ impl BootSession {
     fn knows(&self, nonce: &[u8; 32]) -> bool {
         let found = self.grants.iter().fold(Choice::from(0), |found, known| found | known.ct_eq(nonce));
         found.into()
+    }
+
+    /// Which of the archives booted is known now.
+    fn keep_digest_of(&mut self, nonce: &[u8; 32]) {
+        let place = self.grants.iter().position(|known| known == nonce);
+        if let Some(given) = &mut self.given {
+            given.initrd_digests =
+                vec![place.and_then(|place| given.initrd_digests.get(place).copied()).flatten()];
+        }
     }
 
     fn end(&mut self, state: SessionState, now: Timestamp, alarm: bool, why: String) {

@@ -7,7 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Level, Timestamp};
-use crate::model::boot_session::{Answered, ArmedBy, BootSession, Channel, Delivery, Held, SessionEvent};
+use crate::model::boot_session::{
+    Answered, ArmedBy, BootSession, Channel, Delivery, Given, Held, SessionEvent,
+};
 use crate::model::{NodeId, SessionState};
 use crate::store::record::declared::{read, read_arch, read_some, text};
 
@@ -28,6 +30,8 @@ pub struct SessionForm {
     made: u64,
     expires: u64,
     grants: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    given: Option<GivenForm>,
     wrong: u8,
     claim: Option<AnsweredForm>,
     attestation: Option<AnsweredForm>,
@@ -43,6 +47,15 @@ struct AnsweredForm {
     to: SocketAddrV4,
     at: u64,
     reply: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct GivenForm {
+    command_line: String,
+    kernel: String,
+    initrds: Vec<String>,
+    kernel_digest: Option<String>,
+    initrd_digests: Vec<Option<String>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,6 +96,35 @@ impl TryFrom<AnsweredForm> for Answered {
     }
 }
 
+impl From<&Given> for GivenForm {
+    fn from(given: &Given) -> Self {
+        let Given { command_line, kernel, initrds, kernel_digest, initrd_digests } = given;
+        GivenForm {
+            command_line: command_line.clone(),
+            kernel: kernel.clone(),
+            initrds: initrds.clone(),
+            kernel_digest: kernel_digest.map(|digest| digest.hex()),
+            initrd_digests: initrd_digests.iter().map(|digest| digest.map(|digest| digest.hex())).collect(),
+        }
+    }
+}
+
+impl TryFrom<GivenForm> for Given {
+    type Error = String;
+
+    fn try_from(form: GivenForm) -> Result<Self, String> {
+        let GivenForm { command_line, kernel, initrds, kernel_digest, initrd_digests } = form;
+        let digests = initrd_digests.iter().map(|digest| read_some("given.initrd_digests", digest.as_ref()));
+        Ok(Given {
+            command_line,
+            kernel,
+            initrds,
+            kernel_digest: read_some("given.kernel_digest", kernel_digest.as_ref())?,
+            initrd_digests: digests.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
 impl From<&BootSession> for SessionForm {
     fn from(session: &BootSession) -> Self {
         let Channel { mac, address, relay, uuid, arch } = &session.channel;
@@ -111,6 +153,7 @@ impl From<&BootSession> for SessionForm {
             made: session.made.0,
             expires: session.expires.0,
             grants: session.grants.iter().map(|hash| STANDARD.encode(hash)).collect(),
+            given: session.given.as_deref().map(GivenForm::from),
             wrong: session.wrong,
             claim: session.claim.as_ref().map(AnsweredForm::from),
             attestation: session.attestation.as_ref().map(AnsweredForm::from),
@@ -158,6 +201,7 @@ impl TryFrom<SessionForm> for BootSession {
             made: Timestamp(form.made),
             expires: Timestamp(form.expires),
             grants: form.grants.iter().map(|text| hash("grants", text)).collect::<Result<_, _>>()?,
+            given: form.given.map(|form| Given::try_from(form).map(Box::new)).transpose()?,
             wrong: form.wrong,
             claim: form.claim.map(Answered::try_from).transpose()?,
             attestation: form.attestation.map(Answered::try_from).transpose()?,

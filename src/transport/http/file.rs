@@ -98,6 +98,12 @@ impl OpenedFile {
         Ok(OpenedFile { file, size: metadata.len(), etag })
     }
 
+    /// The entity tag: it changes with the content.
+    #[must_use]
+    pub(crate) fn validator(&self) -> &str {
+        &self.etag
+    }
+
     /// The open file.
     #[must_use]
     pub fn into_std(self) -> std::fs::File {

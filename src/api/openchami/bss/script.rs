@@ -66,7 +66,7 @@ pub(crate) async fn show(
     let decision = if in_json || is_person(&headers) {
         decision
     } else {
-        match boot::script::granted(&api.context, &snapshot, decision, peer).await {
+        match boot::script::granted(&api.context, &snapshot, decision, peer, None).await {
             Ok(decision) => decision,
             Err(answer) => return Ok(answer),
         }

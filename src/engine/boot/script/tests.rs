@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::base::Mac;
-use crate::engine::boot::script::{Reach, render};
+use crate::engine::boot::script::{Reach, kernel_line, render};
 use crate::engine::boot::{Decision, Outcome, Program, Request, Rule};
 use crate::model::{Node, NodeId, Site};
 
@@ -42,6 +42,31 @@ fn a_linux_target_names_its_files_and_asks_again_when_one_fails() {
         chain --autofree --replace http://192.0.2.254:8081/boot/script?mac=00-00-5e-00-53-01&uuid=${uuid}\
         &arch=${buildarch}&platform=${platform}&try=1 || goto retry\n";
     assert_eq!(check(Outcome::Boot(target), 0).unwrap(), want);
+}
+
+#[test]
+fn the_kernels_line_is_told_as_its_stub_measures_it() {
+    let line = |params: &str| {
+        let (kernel, initrds, params) = ("k".to_owned(), vec!["i".to_owned()], params.to_owned());
+        let decision = Decision {
+            node: None,
+            outcome: Outcome::Boot(Program::Linux { kernel, initrds, params }),
+            rule: Rule::NothingAssigned,
+            image: None,
+            consumes: None,
+        };
+        let request = Request { mac: None, address: None, uuid: None, arch: None, attempt: 0 };
+        let script = render(&decision, &request, &Site::default(), REACH).unwrap().unwrap();
+        let line = kernel_line(&decision, &request, &Site::default(), REACH);
+        if let Some(line) = &line {
+            let told = line.replacen("kernel", "kernel --name kernel http://192.0.2.254:8081/images/k", 1);
+            assert!(script.contains(&format!("\n{told} || goto retry\n")), "{script}");
+        }
+        line
+    };
+    assert_eq!(line("quiet  x={head}").as_deref(), Some("kernel initrd=initrd quiet x=192.0.2.254"));
+    assert_eq!(line("").as_deref(), Some("kernel initrd=initrd"));
+    assert_eq!(line("mac=${net0/mac}"), None, "the loader fills that in");
 }
 
 #[test]

@@ -66,6 +66,7 @@ pub fn start(
         made: now,
         expires: now.plus(life),
         grants: Vec::new(),
+        given: None,
         wrong: 0,
         claim: None,
         attestation: None,

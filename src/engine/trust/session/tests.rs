@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use crate::base::limits::{
     ANSWER_AGAIN, GRANT_TRIES_MAX, GRANTS_MAX, SEAL_AFTER, SESSION_EVENTS_MAX, SESSION_LIFE,
 };
-use crate::base::{Level, Mac, Millis, Timestamp};
+use crate::base::{Digest, Level, Mac, Millis, Timestamp};
 use crate::engine::trust::session::{ArmOn, Redeemed, Refusal, Start, start};
 use crate::engine::trust::{key_hash, nonce_hash};
-use crate::model::boot_session::{Answered, ArmedBy, BootSession, Channel, Delivery, Held};
+use crate::model::boot_session::{Answered, ArmedBy, BootSession, Channel, Delivery, Given, Held};
 use crate::model::{NodeId, SessionId, SessionState};
 
 const NOW: Timestamp = Timestamp(1_795_402_800_000);
@@ -40,8 +40,8 @@ fn armed() -> BootSession {
 /// A session whose grant, the nonce `[1; 32]`, is in the node's hands.
 fn granted() -> BootSession {
     let mut session = armed();
-    assert!(session.script(NODE, SESSION_LIFE, NOW));
-    session.grant(NODE, nonce_hash(&[1; 32]), NOW).unwrap();
+    assert!(session.script(NODE, None, SESSION_LIFE, NOW));
+    session.grant(NODE, nonce_hash(&[1; 32]), (None, None), NOW).unwrap();
     session
 }
 
@@ -75,6 +75,31 @@ fn t01_a_claim_from_the_right_address_with_the_right_nonce_counts() {
     let session = claimed(&[]);
     assert_eq!((session.state, session.level), (SessionState::Claimed, Level::Grant));
     assert_eq!((session.deliveries.len(), alarms(&session)), (1, 0));
+}
+
+#[test]
+fn what_a_boot_should_measure_is_that_of_the_archive_whose_grant_was_redeemed() {
+    let digest = |octet| Some(Digest([octet; 32]));
+    let given = |line: &str| Some(Given { command_line: line.to_owned(), ..Given::default() });
+    let mut session = armed();
+    assert!(session.script(NODE, given("kernel quiet"), SESSION_LIFE, NOW));
+    session.grant(NODE, nonce_hash(&[1; 32]), (digest(9), digest(1)), NOW).unwrap();
+    // The loader asks again after a broken transfer, and the file could not be read once.
+    assert!(session.script(NODE, given("kernel quiet"), SESSION_LIFE, NOW));
+    session.grant(NODE, nonce_hash(&[2; 32]), (None, digest(2)), NOW).unwrap();
+    let mut other = session.clone();
+    assert_eq!(redeem(&mut session, 1, 1, Millis(0)), Ok(Redeemed::First));
+    let kept = session.given.unwrap();
+    assert_eq!((kept.kernel_digest, kept.initrd_digests), (digest(9), vec![digest(1)]));
+    // Another script in between: what was measured for the one before counts no more.
+    assert!(other.script(NODE, given("kernel rescue"), SESSION_LIFE, NOW));
+    assert_eq!(other.given.as_ref().unwrap().kernel_digest, None);
+    other.grant(NODE, nonce_hash(&[3; 32]), (digest(8), digest(3)), NOW).unwrap();
+    let mut former = other.clone();
+    assert_eq!(redeem(&mut other, 3, 1, Millis(0)), Ok(Redeemed::First));
+    assert_eq!(other.given.unwrap().initrd_digests, [digest(3)]);
+    assert_eq!(redeem(&mut former, 1, 1, Millis(0)), Ok(Redeemed::First));
+    assert_eq!(former.given.unwrap().initrd_digests, [None]);
 }
 
 #[test]
@@ -117,9 +142,9 @@ fn t06_from_another_address_there_is_no_session_and_nothing_changes() {
     let before = session.clone();
     let (nonce, key) = (nonce_hash(&[1; 32]), key_hash(&[1; 32]));
     assert_eq!(session.redeem(&nonce, &key, from(OTHER), EPOCH, NOW), Err(Refusal::Unknown));
-    assert_eq!(session.grant(OTHER, nonce, NOW), Err(Refusal::Unknown));
+    assert_eq!(session.grant(OTHER, nonce, (None, None), NOW), Err(Refusal::Unknown));
     assert_eq!(session.seal(&key, OTHER, EPOCH, NOW), Err(Refusal::Unknown));
-    assert!(!session.script(OTHER, SESSION_LIFE, NOW));
+    assert!(!session.script(OTHER, None, SESSION_LIFE, NOW));
     assert_eq!(session, before);
 }
 
@@ -137,17 +162,17 @@ fn t09_five_wrong_nonces_end_the_session() {
 #[test]
 fn t10_the_grant_is_served_three_times_and_not_after_a_claim() {
     let mut session = armed();
-    assert_eq!(session.grant(NODE, [0; 32], NOW), Err(Refusal::Unknown), "before the script");
-    assert!(session.script(NODE, SESSION_LIFE, NOW));
+    assert_eq!(session.grant(NODE, [0; 32], (None, None), NOW), Err(Refusal::Unknown), "before the script");
+    assert!(session.script(NODE, None, SESSION_LIFE, NOW));
     for number in 1..=GRANTS_MAX {
-        assert!(session.script(NODE, SESSION_LIFE, NOW));
+        assert!(session.script(NODE, None, SESSION_LIFE, NOW));
         session.grant(NODE, nonce_hash(&[u8::try_from(number).unwrap(); 32]), NOW).unwrap();
     }
-    assert_eq!(session.grant(NODE, [0; 32], NOW), Err(Refusal::Unknown));
-    assert!(!session.script(NODE, SESSION_LIFE, NOW), "a script without a grant is an ordinary one");
+    assert_eq!(session.grant(NODE, [0; 32], (None, None), NOW), Err(Refusal::Unknown));
+    assert!(!session.script(NODE, None, SESSION_LIFE, NOW), "a script without a grant is an ordinary one");
     // Each of those served is good: which of them the node booted with, it knows alone.
     assert_eq!(redeem(&mut session, 2, 1, Millis(0)), Ok(Redeemed::First));
-    assert_eq!(claimed(&[]).grant(NODE, [0; 32], NOW), Err(Refusal::Unknown));
+    assert_eq!(claimed(&[]).grant(NODE, [0; 32], (None, None), NOW), Err(Refusal::Unknown));
 }
 
 #[test]
@@ -160,8 +185,8 @@ fn t11_a_node_that_is_up_does_not_boot() {
     assert_eq!((held.held, alarms(&held)), (Some(Held::Alive), 1));
     assert!(held.events[0].text.contains("possible-mac-spoof"));
     let later = NOW + Millis::from_secs(11);
-    assert!(held.script(NODE, SESSION_LIFE, later), "it boots all the same");
-    held.grant(NODE, nonce_hash(&[1; 32]), later).unwrap();
+    assert!(held.script(NODE, None, SESSION_LIFE, later), "it boots all the same");
+    held.grant(NODE, nonce_hash(&[1; 32]), (None, None), later).unwrap();
     assert_eq!(redeem(&mut held, 1, 1, Millis::from_secs(12)), Err(Refusal::Held(Held::Alive)));
     assert_eq!(held.state, SessionState::Scripted);
     held.release("alice", later).unwrap();
@@ -304,8 +329,8 @@ proptest! {
             let ended = session.state.is_final();
             let mut answered = None;
             match event {
-                Event::Script(own) => drop(session.script(place(own), SESSION_LIFE, now)),
-                Event::Grant(own, nonce) => drop(session.grant(place(own), nonce_hash(&[nonce; 32]), now)),
+                Event::Script(own) => drop(session.script(place(own), None, SESSION_LIFE, now)),
+                Event::Grant(own, nonce) => drop(session.grant(place(own), nonce_hash(&[nonce; 32]), (None, None), now)),
                 Event::Claim { own, nonce, key } => {
                     let hashes = (nonce_hash(&[nonce; 32]), key_hash(&[key; 32]));
                     let redeemed = session.redeem(&hashes.0, &hashes.1, from(place(own)), EPOCH, now);
