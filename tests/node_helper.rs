@@ -322,6 +322,7 @@ fn a_node_with_a_tpm_gets_its_secrets_and_closes_the_door_behind_it() {
     let key = folder.path().join("root/etc/munge/munge.key");
     assert_eq!(fs::read(&key).unwrap(), SECRET);
     assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o7777, 0o400);
+    assert_eq!(fs::read(folder.path().join("root/etc/motd")).unwrap(), b"hello", "what came with the claim");
     assert_eq!(head.asked.lock().unwrap().last().unwrap(), "/node/v1/sealed");
     assert_eq!(check_boot(&tpm.values(), 15), Err(QuoteError::Latched(15)));
     assert!(!folder.path().join("state/state.json").exists() && !folder.path().join("boot.json").exists());

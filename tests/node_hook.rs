@@ -292,7 +292,13 @@ fn the_scripts_are_clean() {
         ("sh", "dracut/90muster/mount-muster.sh"),
         ("sh", "dracut/90muster/muster-generator.sh"),
         ("bash", "dracut/90muster/module-setup.sh"),
+        ("sh", "dracut/91muster-node/network-muster-node.sh"),
+        ("sh", "dracut/91muster-node/secrets-muster.sh"),
+        ("bash", "dracut/91muster-node/module-setup.sh"),
+        ("sh", "muster-curl.sh"),
         ("sh", "initramfs-tools/hooks/muster"),
+        ("sh", "initramfs-tools/hooks/muster-node"),
+        ("sh", "initramfs-tools/scripts/muster-node"),
         ("dash", "initramfs-tools/scripts/muster"),
     ] {
         let output = Command::new("shellcheck")

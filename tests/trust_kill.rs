@@ -148,6 +148,7 @@ impl Boot {
             session: self.grant.session,
             nonce: self.grant.nonce.clone(),
             head: self.grant.head.clone(),
+            tls: None,
             root: self.grant.root,
         };
         let (private, public) = make_keys(&mut UnwrapErr(SysRng));

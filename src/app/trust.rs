@@ -70,6 +70,7 @@ pub(crate) fn open(
         always: config.trust.always,
         privileged_port: config.trust.privileged_port,
         issuer: issuer(config),
+        tls: config.https.first().map(std::net::SocketAddr::port),
     };
     let issuers = config.trust.ek_issuers.as_deref().map(issuers).transpose()?.unwrap_or_default();
     let enrolments: Arc<dyn Enrolments> = Arc::<Dossiers>::clone(&dossiers);

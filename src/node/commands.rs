@@ -21,7 +21,7 @@ use muster::wire::tpm::Credential;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use crate::files;
+use crate::files::{self, Written};
 use crate::http::{Answer, printable, request};
 use crate::options::{Command, Options};
 use crate::state::{Attested, State};
@@ -66,6 +66,13 @@ fn read_grant(options: &Options) -> Result<Option<Grant>> {
     Ok(Some(Grant::parse(&octets)?))
 }
 
+/// Which of the head's bundles.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bundles {
+    Claim,
+    Best,
+}
+
 /// This node in this boot.
 struct Node<'a> {
     options: &'a Options,
@@ -99,7 +106,7 @@ impl Node<'_> {
         loop {
             tried += 1;
             match request(&self.grant.head, method, path, token, body) {
-                Ok(answer) if !matches!(answer.status, 429 | 500..=504) || tried == TRIES => {
+                Ok(answer) if !matches!(answer.status, 429 | 500 | 502..=504) || tried == TRIES => {
                     return Ok(answer);
                 }
                 Err(error) if tried == TRIES => return Err(error),
@@ -144,7 +151,7 @@ impl Node<'_> {
             println!("muster-node: no TPM; this boot stays at level 1");
             return Ok(());
         };
-        let token = self.opened(&state)?.token;
+        let token = self.opened(&state, Bundles::Claim)?.token;
         if tpm.lockout_counter()? >= LOCKOUT_NEAR {
             eprintln!("muster-node: the TPM counts dirty power cuts and is near its lockout");
         }
@@ -200,16 +207,38 @@ impl Node<'_> {
         Ok(Attested { id: challenge.id, secret, bundle })
     }
 
-    /// Opens the best bundle and writes what is in it.
+    /// Opens what the head sent, and writes what is in it. The attestation's bundle has what the claim's had for
+    /// nodes without a TPM, and not what is given with a claim alone; what stands in both is the same.
     fn open(&self) -> Result<Contents> {
-        let contents = self.opened(&self.state()?)?;
-        for item in &contents.choice.items {
-            let places =
-                files::write(&self.options.root, item).with_context(|| format!("secret {}", item.id))?;
-            for place in places {
-                println!("muster-node: {} version {} in {}", item.id, item.version, place.display());
+        let state = self.state()?;
+        let before = match &state.attested {
+            Some(_) => self.opened(&state, Bundles::Claim)?.choice.items,
+            None => Vec::new(),
+        };
+        let contents = self.opened(&state, Bundles::Best)?;
+        let mut failed = 0;
+        for item in before.iter().chain(&contents.choice.items) {
+            let id = printable(&item.id);
+            match files::write(&self.options.root, item) {
+                Ok(Written { places, roots }) => {
+                    for place in places {
+                        println!("muster-node: {id} version {} in {}", item.version, place.display());
+                    }
+                    if let Some(why) = roots {
+                        eprintln!("muster-node: {id} is for root alone: {}", printable(&why));
+                    }
+                }
+                // The others are of use without it.
+                Err(error) => {
+                    failed += 1;
+                    eprintln!("muster-node: {id} is not written: {}", printable(&format!("{error:#}")));
+                }
             }
         }
+        ensure!(
+            failed == 0,
+            "{failed} secrets are not written; the boot session stays open until its time is over"
+        );
         for one in &contents.choice.withheld {
             let reason = printable(&one.reason);
             eprintln!(
@@ -221,15 +250,16 @@ impl Node<'_> {
         Ok(contents)
     }
 
-    /// The content of the attestation's bundle, or of the claim's.
-    fn opened(&self, state: &State) -> Result<Contents> {
+    /// The content of the attestation's bundle if there is one and it is asked for, else of the claim's.
+    fn opened(&self, state: &State, bundles: Bundles) -> Result<Contents> {
         let keyset = self.ask("GET", "/node/v1/keyset", None, None)?.good().context("the head's keys")?;
         // The node's clock may be years off: how fresh a bundle is follows from its session.
         let anchor = Anchor { root: &self.grant.root, least_epoch: 0, now: None };
         let keys = Keyset::open(&keyset, anchor)?;
         let session = self.grant.session.to_string();
         let expected = Expected { session: &session, least_seq: 0 };
-        let (bundle, psk) = match &state.attested {
+        let attested = state.attested.as_ref().filter(|_| bundles == Bundles::Best);
+        let (bundle, psk) = match attested {
             Some(one) => (&one.bundle, Some(Psk { id: &one.id, secret: &one.secret })),
             None => (state.claimed.as_ref().context("this boot was not claimed")?, None),
         };
@@ -242,7 +272,7 @@ impl Node<'_> {
     fn seal(&self, token: Option<&str>) -> Result<()> {
         let token = match token {
             Some(token) => Zeroizing::new(token.to_owned()),
-            None => Zeroizing::new(self.opened(&self.state()?)?.token),
+            None => Zeroizing::new(self.opened(&self.state()?, Bundles::Best)?.token),
         };
         if let Some(mut tpm) = Tpm::open(&self.options.device)? {
             tpm.extend(self.options.latch, &binding::latch())?;

@@ -16,15 +16,30 @@ const LINKS_MAX: u32 = 40;
 /// Where systemd looks for credentials that units load by name (systemd.exec(5), LoadCredential=).
 const CREDENTIALS: &str = "/run/credstore";
 
-/// Writes a secret below `root`: as a file, as a credential, or both. Returns where.
-pub(crate) fn write(root: &Path, item: &Item) -> Result<Vec<PathBuf>> {
-    let mut written = Vec::new();
+/// Where a secret lies now.
+#[derive(Default)]
+pub(crate) struct Written {
+    pub(crate) places: Vec<PathBuf>,
+    /// Why root has it, and not whom the head named.
+    pub(crate) roots: Option<String>,
+}
+
+/// Writes a secret below `root`: as a file, as a credential, or both. An image that lacks the owner has no program
+/// that runs as it; root alone may read the file then.
+pub(crate) fn write(root: &Path, item: &Item) -> Result<Written> {
+    let mut written = Written::default();
     if let Some(path) = &item.path {
-        let owner = owner(root, &item.owner)?;
+        let (owner, mode) = owner(root, &item.owner).map_or_else(
+            |error| {
+                written.roots = Some(format!("{error:#}"));
+                ((0, 0), item.mode & 0o700)
+            },
+            |owner| (owner, item.mode),
+        );
         let place =
             resolve(root, Path::new(path)).with_context(|| format!("{path} is no place for a file"))?;
-        put(&place, item.mode, owner, &item.data).with_context(|| format!("writing {path}"))?;
-        written.push(place);
+        put(&place, mode, owner, &item.data).with_context(|| format!("writing {path}"))?;
+        written.places.push(place);
     }
     if let Some(name) = &item.credential {
         let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
@@ -38,7 +53,7 @@ pub(crate) fn write(root: &Path, item: &Item) -> Result<Vec<PathBuf>> {
         fs::set_permissions(&folder, Permissions::from_mode(0o700))?;
         let place = folder.join(name);
         put(&place, 0o400, (0, 0), &item.data).with_context(|| format!("writing the credential {name}"))?;
-        written.push(place);
+        written.places.push(place);
     }
     Ok(written)
 }
@@ -187,11 +202,27 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let written = write(root.path(), &item("/etc/munge/munge.key", &me())).unwrap();
         let place = root.path().join("etc/munge/munge.key");
-        assert_eq!(written, std::slice::from_ref(&place));
+        assert_eq!((written.places.as_slice(), written.roots), (std::slice::from_ref(&place), None));
         assert_eq!(fs::read(&place).unwrap(), b"secret");
         assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o7777, 0o400);
         write(root.path(), &item("/etc/munge/munge.key", &me())).unwrap();
         assert_eq!(fs::read_dir(place.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_whose_owner_the_image_lacks_is_roots_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let mut munge = item("/etc/munge/munge.key", "munge:munge");
+        munge.mode = 0o440;
+        let written = write(root.path(), &munge);
+        if me() != "0:0" {
+            assert!(written.is_err(), "only root gives files to root");
+            return;
+        }
+        let written = written.unwrap();
+        assert!(written.roots.unwrap().contains("/etc/passwd"));
+        let made = fs::metadata(&written.places[0]).unwrap();
+        assert_eq!(made.permissions().mode() & 0o7777, 0o400);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::api::context::Context;
 use crate::api::enrol::let_in_by_window;
 use crate::api::node::claim::noted;
+use crate::api::node::key::{NodeKey, OverTls};
 use crate::api::node::pack::{Packed, Parcel};
 use crate::api::node::{NodeTrust, answer, bearer, node_of, octets, read, socket, told};
 use crate::api::problem::Problem;
@@ -27,6 +28,7 @@ use crate::base::{Timestamp, base32};
 use crate::engine::trust::attestor::{Ask, Denied, Pending, Proof};
 use crate::engine::trust::sealed::Psk;
 use crate::engine::trust::session::Answered;
+use crate::engine::trust::token::NodeClaims;
 use crate::engine::trust::{Attestor, Refusal, key_hash};
 use crate::model::{BootSession, Node, SessionId};
 use crate::transport::clock::now;
@@ -173,22 +175,24 @@ pub(crate) async fn start(
 pub(crate) async fn finish(
     State(context): State<Context>,
     Extension(peer): Extension<Peer>,
+    tls: OverTls,
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Response, Problem> {
     let trust = &context.trust;
     attestor(trust)?;
     let from = socket(trust, peer)?;
-    let (_, session) = bearer(trust, &headers, from)?;
+    let (claims, session) = bearer(trust, &headers, from)?;
+    let message: Value = read(&bytes)?;
+    let plain = plain(&message, &claims, &tls)?;
     let request: [u8; 32] = Sha256::digest(&bytes).into();
     let now = now();
     match session.attested_before(&request, now) {
         Ok(None) => {}
-        Ok(Some(reply)) => return again(trust, session.id, &request, reply).await,
+        Ok(Some(reply)) => return again(trust, session.id, &request, plain.as_ref(), reply).await,
         // Another proof in the same session, or the same one too late.
         Err(_) => return Err(Problem::conflict("this boot session was attested before")),
     }
-    let message: Value = read(&bytes)?;
     let id = message.get("attest_id").and_then(Value::as_str).unwrap_or("").to_owned();
     let open = trust.challenges.take(session.id, &id, now);
     let Some(Open { key, pending, .. }) = open else {
@@ -205,7 +209,7 @@ pub(crate) async fn finish(
         Ok(Err(refused)) => return Err(denied(trust, session_id, refused).await),
         Err(_) => return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the attestation broke off")),
     };
-    let proven = Proven { id: &id, key, request, from, proof, now };
+    let proven = Proven { id: &id, key, plain, request, from, proof, now };
     proven.deliver(&context, session_id, &node).await
 }
 
@@ -214,18 +218,35 @@ async fn again(
     trust: &NodeTrust,
     session: SessionId,
     request: &[u8; 32],
+    plain: Option<&NodeKey>,
     reply: Vec<u8>,
 ) -> Result<Response, Problem> {
     let now = now();
     trust.sessions.change(session, |session| session.attested_before(request, now).map(drop)).await?;
     noted(trust, session).await?;
-    Ok(answer(reply, "application/json"))
+    match plain {
+        Some(asker) => asker.answer(trust, session, reply),
+        None => Ok(answer(reply, "application/json")),
+    }
+}
+
+/// The private key of the node, if it wants its answer in the clear.
+fn plain(message: &Value, claims: &NodeClaims, tls: &OverTls) -> Result<Option<NodeKey>, Problem> {
+    if message.get("node_key").is_none() {
+        return Ok(None);
+    }
+    let asker = NodeKey::of(message, tls)?;
+    if key_hash(&asker.public) != claims.key {
+        return Err(Problem::field("node_key", "is not the key that claimed this boot session"));
+    }
+    Ok(Some(asker))
 }
 
 /// An attestation that counts.
 struct Proven<'a> {
     id: &'a str,
     key: [u8; 32],
+    plain: Option<NodeKey>,
     request: [u8; 32],
     from: SocketAddrV4,
     proof: Proof,
@@ -235,8 +256,9 @@ struct Proven<'a> {
 impl Proven<'_> {
     async fn deliver(self, context: &Context, session: SessionId, node: &Node) -> Result<Response, Problem> {
         let (trust, snapshot) = (&context.trust, context.snapshot.load());
-        let Proven { id, key, request, from, proof: Proof { level, secret }, now } = self;
-        let psk = Some(Psk { id, secret: &secret });
+        let Proven { id, key, plain, request, from, proof: Proof { level, secret }, now } = self;
+        // The secret of the credential never travels; what is opened here once more must do without.
+        let psk = Some(Psk { id, secret: &secret }).filter(|_| plain.is_none());
         let parcel = Parcel { level, key, psk, to: *from.ip(), now };
         let epoch = trust.sessions.epoch();
         let reply = trust.sessions.change(session, |session| {
@@ -256,6 +278,9 @@ impl Proven<'_> {
         noted(trust, session).await?;
         let detail = format!("attested at level {level}: {contents}");
         told::given(context, told::entry(node.name.as_str(), *from.ip(), session, &detail)).await?;
-        Ok(answer(reply, "application/json"))
+        match plain {
+            Some(asker) => asker.answer(trust, session, reply),
+            None => Ok(answer(reply, "application/json")),
+        }
     }
 }

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::context::Context;
+use crate::api::node::key::{NodeKey, OverTls};
 use crate::api::node::pack::{Packed, Parcel};
-use crate::api::node::{NodeTrust, answer, bearer, node_of, octets, read, session_id, socket, told};
+use crate::api::node::{NodeTrust, bearer, node_of, octets, read, session_id, socket, told};
 use crate::api::problem::Problem;
 use crate::api::secrets::ensure_host_keys;
 use crate::base::Level;
@@ -29,8 +30,12 @@ struct ClaimBody {
     session: String,
     /// From the grant, base64.
     nonce: String,
-    /// X25519, made for this boot, base64.
-    node_pub: String,
+    /// X25519, made for this boot, base64: its public half.
+    #[serde(default)]
+    node_pub: Option<String>,
+    /// Or its private one, over TLS, for an answer in the clear.
+    #[serde(default)]
+    node_key: Option<String>,
     /// What the node says of itself; nothing follows from it.
     #[serde(default, rename = "facts")]
     _facts: Value,
@@ -46,20 +51,22 @@ struct SealedBody {
 pub(crate) async fn claim(
     State(context): State<Context>,
     Extension(peer): Extension<Peer>,
+    tls: OverTls,
     bytes: Bytes,
 ) -> Result<Response, Problem> {
-    let answer = claimed(&context, peer, bytes).await;
+    let answer = claimed(&context, peer, &tls, bytes).await;
     let status = answer.as_ref().map_or_else(|problem| problem.status, |answer| answer.status().as_u16());
     context.recorder.saw(peer.ip(), What::Claim { status });
     answer
 }
 
-async fn claimed(context: &Context, peer: Peer, bytes: Bytes) -> Result<Response, Problem> {
+async fn claimed(context: &Context, peer: Peer, tls: &OverTls, bytes: Bytes) -> Result<Response, Problem> {
     let trust = &context.trust;
     let from = socket(trust, peer)?;
     let body: ClaimBody = read(&bytes)?;
     let nonce = nonce_hash(&octets::<32>("nonce", &body.nonce)?);
-    let key: [u8; 32] = octets("node_pub", &body.node_pub)?;
+    let asker = NodeKey::read(body.node_pub.as_deref(), body.node_key.as_deref(), tls)?;
+    let key = asker.public;
     let id = session_id(&body.session)?;
     if let Some(session) = trust.sessions.get(id) {
         // Host keys are made before the first delivery of a node that has none yet.
@@ -101,7 +108,7 @@ async fn claimed(context: &Context, peer: Peer, bytes: Bytes) -> Result<Response
         // As often as the node likes, for as long as an answer may have been lost.
         None => context.audit.put_counted(entry("was answered again")),
     }
-    Ok(answer(reply, "application/json"))
+    asker.answer(trust, id, reply)
 }
 
 /// Notes beyond the session what was given out in it. Before the answer leaves, and with each repetition of it.

@@ -48,8 +48,9 @@ async fn serve(context: &Context, peer: Peer, session: &str) -> Result<Zeroizing
     let nonce = Zeroizing::new(made);
     let hash = nonce_hash(nonce.as_slice());
     let root = fingerprint(&trust.keys.root());
-    let head = reach(context, Caller { peer, is_secure: false }).base();
-    let archive = Grant { session, nonce, head, root }.archive();
+    let reach = reach(context, Caller { peer, is_secure: false });
+    let tls = trust.policy.tls.map(|port| format!("https://{}:{port}", reach.head));
+    let archive = Grant { session, nonce, head: reach.base(), tls, root }.archive();
     // Only for who gets it: hashing the initrds of an image for the first time is work.
     let known = trust.sessions.get(session).filter(|known| known.channel.address == Some(from));
     let measured = match known.and_then(|known| known.given) {

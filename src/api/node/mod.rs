@@ -10,6 +10,7 @@
 mod attest;
 mod claim;
 mod grant;
+mod key;
 pub(crate) mod measure;
 mod pack;
 pub mod secure;
@@ -64,6 +65,8 @@ pub struct NodePolicy {
     pub privileged_port: bool,
     /// Our own URL, as tokens name it.
     pub issuer: String,
+    /// The port where nodes may ask over TLS.
+    pub tls: Option<u16>,
 }
 
 /// What these routes reach, and the boot script too.
@@ -122,7 +125,7 @@ impl NodeTrust {
         let dossiers =
             Dossiers::new(Vec::new(), store, journal, snapshot, own, rules, Measures::new(None, None));
         let issuer = "https://trial.example:8443".to_owned();
-        let policy = NodePolicy { always: false, privileged_port: false, issuer };
+        let policy = NodePolicy { always: false, privileged_port: false, issuer, tls: None };
         Ok(NodeTrust::new(sessions, Arc::new(dossiers), Arc::new(keys), policy))
     }
 

@@ -80,7 +80,7 @@ impl Parcel<'_> {
             cluster: snapshot.site.name.clone(),
             node: node.name.to_string(),
             session: session.id.to_string(),
-            seq: if self.psk.is_some() { 2 } else { 1 },
+            seq: if self.level == Level::Grant { 1 } else { 2 },
             level: self.level,
             issued,
             expires: issued.saturating_add(NODE_TOKEN_LIFE.as_secs()),

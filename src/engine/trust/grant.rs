@@ -18,6 +18,8 @@ pub struct Grant {
     pub nonce: Zeroizing<[u8; 32]>,
     /// URL below which `/node/v1` lies.
     pub head: String,
+    /// The same over TLS, for images that have curl alone. None: this head has none.
+    pub tls: Option<String>,
     /// Fingerprint of the site key.
     pub root: [u8; 32],
 }
@@ -41,7 +43,7 @@ impl Grant {
     fn emit(&self) -> Zeroizing<Vec<u8>> {
         let nonce = Zeroizing::new(URL_SAFE_NO_PAD.encode(self.nonce.as_slice()));
         let rest = json!({
-            "v": 1, "session": self.session.to_string(), "head": self.head,
+            "v": 1, "session": self.session.to_string(), "head": self.head, "tls": self.tls,
             "keyset_url": format!("{}/node/v1/keyset", self.head), "root_fp": URL_SAFE_NO_PAD.encode(self.root),
         });
         let rest = rest.to_string();
@@ -71,6 +73,7 @@ impl Grant {
             session: text("session")?.parse().map_err(|_| BadGrant("session"))?,
             nonce: Zeroizing::new(octets("nonce")?),
             head: text("head")?.to_owned(),
+            tls: text("tls").ok().map(str::to_owned),
             root: octets("root_fp")?,
         })
     }
@@ -89,11 +92,12 @@ mod tests {
             session: SessionId([3; 16]),
             nonce: Zeroizing::new([9; 32]),
             head: "http://192.0.2.254:8081".to_owned(),
+            tls: Some("https://192.0.2.254:8443".to_owned()),
             root: [4; 32],
         };
         let read = Grant::parse(&grant.emit()).unwrap();
         assert_eq!((read.session, *read.nonce, read.root), (grant.session, *grant.nonce, grant.root));
-        assert_eq!(read.head, grant.head);
+        assert_eq!((read.head, read.tls), (grant.head.clone(), grant.tls.clone()));
         let archive = grant.archive();
         let text = String::from_utf8_lossy(&archive);
         assert!(

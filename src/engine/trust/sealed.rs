@@ -106,6 +106,13 @@ pub fn make_keys(dice: &mut impl CryptoRng) -> (Zeroizing<[u8; 32]>, [u8; 32]) {
     (Zeroizing::new(private.to_bytes().into()), public.to_bytes().into())
 }
 
+/// The public key of a private one. Any 32 octets are one.
+#[must_use]
+pub fn public_of(private: &[u8; 32]) -> [u8; 32] {
+    let private = <Kem as hpke::Kem>::PrivateKey::from_bytes(private).expect("a private key is of 32 octets");
+    Kem::sk_to_pk(&private).to_bytes().into()
+}
+
 /// Seals to a node's key. `sign` is the head's key of use `env`, named by the header.
 ///
 /// # Errors

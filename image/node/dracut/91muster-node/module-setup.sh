@@ -17,6 +17,7 @@ installkernel() {
 }
 
 install() {
-    inst_multiple muster-node mount
+    inst_multiple muster-node mount modprobe
+    inst_hook cmdline 91 "$moddir/network-muster-node.sh"
     inst_hook pre-pivot 20 "$moddir/secrets-muster.sh"
 }
