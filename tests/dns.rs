@@ -28,7 +28,14 @@ fn serve(domain: &str, forward: Vec<SocketAddr>, tasks: &Tasks) -> DnsHandle {
     let site = Site { domain: domain.to_owned(), ..Site::default() };
     let snapshot = Snapshot::compile(Revision(5), Arc::new(site), Arc::new(inventory));
     let snapshot = Arc::new(SnapshotCell::new(snapshot));
-    Dns { listen: vec!["127.0.0.1:0".parse().unwrap()], forward, snapshot }.start(tasks).unwrap()
+    Dns {
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        forward,
+        snapshot,
+        recorder: muster::transport::recorder::Recorder::idle(),
+    }
+    .start(tasks)
+    .unwrap()
 }
 
 async fn dig(server: &DnsHandle, arguments: &str) -> String {

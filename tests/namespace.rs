@@ -18,6 +18,7 @@ use muster::transport::clock::now;
 use muster::transport::dhcp::{Dhcp, DhcpCounters};
 use muster::transport::journal::Journal;
 use muster::transport::link;
+use muster::transport::recorder::Recorder;
 use muster::transport::tasks::Tasks;
 use muster::wire::dhcp::{Message, MessageType};
 use netns::{HEAD, Lab, need, wait};
@@ -87,6 +88,17 @@ impl Backend for Disk {
         Ok(Default::default())
     }
 
+    fn boots(&mut self, _mac: muster::base::Mac) -> Result<Vec<muster::model::BootRecord>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn packets(
+        &mut self,
+        _of: (muster::base::Mac, muster::base::Timestamp),
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
     fn foreign(&mut self, _wait: Duration) -> Result<Vec<Batch>, StoreError> {
         Ok(Vec::new())
     }
@@ -134,10 +146,10 @@ impl Head {
                 let snapshot = Arc::new(SnapshotCell::new(snapshot));
                 let Loaded { leases, sightings, .. } = loaded;
                 let journal = Journal::new(now());
-                let (_handle, counters) =
-                    Dhcp { snapshot, store, leases, sightings, links, journal, booting: None }
-                        .start(&inner)
-                        .unwrap();
+                let recorder = Recorder::idle();
+                let dhcp =
+                    Dhcp { snapshot, store, leases, sightings, links, journal, recorder, booting: None };
+                let (_handle, counters) = dhcp.start(&inner).unwrap();
                 started.send(counters).unwrap();
                 inner.stopping().await;
                 inner.stop(PATIENCE).await;

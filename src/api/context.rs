@@ -22,6 +22,7 @@ use crate::transport::blobs::Blobs;
 use crate::transport::dhcp::Handle;
 use crate::transport::http::Streams;
 use crate::transport::journal::Journal;
+use crate::transport::recorder::Recorder;
 use crate::transport::vault::{Chest, SshAuthority};
 
 /// How often a change is planned again because another head was faster. Changes of this head take turns.
@@ -50,6 +51,8 @@ pub struct Context {
     pub blobs: Blobs,
     /// Files on their way to machines.
     pub streams: Streams,
+    /// Hears of everything that machines ask.
+    pub recorder: Recorder,
     /// Seals and opens secrets.
     pub chest: Arc<Chest>,
     /// Signs nodes' SSH host keys.

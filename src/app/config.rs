@@ -17,8 +17,10 @@ use tracing_subscriber::EnvFilter;
 use crate::app::config::images::Images;
 pub use crate::app::config::trust::Trust;
 use crate::app::config_file::{At, ConfigProblem, Problems, Section};
+use crate::base::limits::RECORD_ATTEMPTS_MAX;
 use crate::base::{Cidr, Millis};
 use crate::engine::audit::Keep;
+use crate::engine::record::Keep as Records;
 use crate::model::{Role, Site};
 use crate::transport::blobs::Settings;
 use crate::transport::http::StreamSettings;
@@ -57,6 +59,8 @@ pub struct Config {
     pub log: Log,
     /// How much of the audit log stays.
     pub audit: Keep,
+    /// How many boot records stay.
+    pub records: Records,
     /// What the daemon may call though it is its own: for webhooks to services on the head.
     pub egress: Vec<Cidr>,
     /// The API's Unix socket; none: `muster.sock` in the data directory.
@@ -182,6 +186,7 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     let trust = trust::trust(root, problems);
     let log = log(root, problems);
     let audit = audit(root, problems);
+    let records = records(root, problems);
     let mut egress = root.section("egress", problems);
     let allow = egress.list::<Cidr>("allow", problems).unwrap_or_default();
     egress.finish(problems);
@@ -210,6 +215,7 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
         tokens,
         log,
         audit,
+        records,
         egress: allow.into_iter().map(|at| at.value).collect(),
         socket,
     }
@@ -270,6 +276,17 @@ fn audit(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Keep {
     let life = section.parsed::<Span>("keep", problems).map_or(default.life, |at| at.value.0);
     section.finish(problems);
     Keep { lines, life }
+}
+
+fn records(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Records {
+    let mut section = root.section("records", problems);
+    let default = Records::default();
+    let most = u64::try_from(RECORD_ATTEMPTS_MAX).unwrap_or(u64::MAX);
+    let attempts = section.number("attempts", (1, most), problems);
+    let attempts = attempts.and_then(|number| usize::try_from(number).ok()).unwrap_or(default.attempts);
+    let age = section.parsed::<Span>("keep", problems).map_or(default.age, |at| at.value.0);
+    section.finish(problems);
+    Records { attempts, age }
 }
 
 /// A name server: an address, with or without a port.

@@ -18,7 +18,7 @@ use crate::api::node::secure;
 use crate::api::openchami::smd;
 use crate::app::config::{Auth, Config};
 use crate::app::routes::{self, Parts};
-use crate::app::{door, https, journalist, nbd, publisher, streams, trust};
+use crate::app::{door, https, journalist, nbd, publisher, recorder, streams, trust};
 use crate::engine::boot::script::{Reach, entry};
 use crate::engine::tftp::catalog::VirtualFile;
 use crate::model::validate::validate;
@@ -35,6 +35,7 @@ use crate::transport::journal::Journal;
 use crate::transport::link::{self, Managed};
 use crate::transport::loaders::Loaders;
 use crate::transport::notify;
+use crate::transport::recorder::Recorder;
 use crate::transport::tasks::Tasks;
 use crate::transport::tftp::{Tftp, VirtualRequest};
 use crate::transport::vault::Vault;
@@ -167,6 +168,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     let published = publisher::start(Arc::clone(&cell), store.declared(), tasks);
     let journal = Journal::new(now());
     journalist::start(Arc::clone(&cell), published.clone(), journal.clone(), tasks);
+    let (recorder, inbox) = Recorder::pair();
     let links = links(&site, tasks).await?;
     let parts = trust::Parts {
         store: &store,
@@ -183,6 +185,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         sightings: loaded.sightings,
         links,
         journal: journal.clone(),
+        recorder: recorder.clone(),
         booting: Some(trust::booting(&trust, &cell)),
     };
     let dhcp = if is_claimed { dhcp.start(tasks)?.0 } else { silent };
@@ -190,8 +193,10 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     report_loaders(&loaders);
     let blobs = open_blobs(config, data_dir).await?;
     blobs.start(tasks);
-    let streams = streams::open(config, &cell, &journal);
+    let streams = streams::open(config, &cell, &journal, &recorder);
     streams.start(tasks);
+    let parts = recorder::Parts { cell: &cell, store: &store, journal: &journal, streams: &streams };
+    recorder::start(config, parts, loaded.boots, inbox, tasks);
     let audit = Audit::new(store.clone(), Arc::clone(&vault.site), loaded.checkpoints);
     audit.start(config.audit, tasks);
     let context = Context {
@@ -207,6 +212,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         blobs,
         images: ImageUse::default(),
         streams,
+        recorder,
         chest: Arc::clone(&vault.chest),
         ssh: Arc::clone(&vault.ssh),
         trust,
@@ -234,8 +240,13 @@ fn start_protocols(
     tasks: &Tasks,
 ) -> anyhow::Result<()> {
     let cell = Arc::clone(&context.snapshot);
-    start_tftp(config, &cell, loaders, tasks)?;
-    let dns = Dns { listen: config.dns.listen.clone(), forward: config.dns.forward.clone(), snapshot: cell };
+    start_tftp(config, context, loaders, tasks)?;
+    let dns = Dns {
+        listen: config.dns.listen.clone(),
+        forward: config.dns.forward.clone(),
+        snapshot: cell,
+        recorder: context.recorder.clone(),
+    };
     dns.start(tasks).context("set another address, or an empty list, in dns.listen")?;
     nbd::start(config, context, tasks)
 }
@@ -277,20 +288,19 @@ async fn links(site: &Site, tasks: &Tasks) -> anyhow::Result<watch::Receiver<u64
 
 fn start_tftp(
     config: &Config,
-    cell: &Arc<SnapshotCell>,
+    context: &Context,
     loaders: &Arc<Loaders>,
     tasks: &Tasks,
 ) -> anyhow::Result<()> {
-    let (snapshot, allowed) = (Arc::clone(cell), Arc::clone(cell));
+    let (snapshot, allowed) = (Arc::clone(&context.snapshot), Arc::clone(&context.snapshot));
+    let recorder = context.recorder.clone();
     let mtu = config.site.networks.iter().filter_map(|network| network.mtu).min().unwrap_or(1500);
     let tftp = Tftp {
         listen: config.tftp.listen.clone(),
         loaders: Arc::clone(loaders),
         virtual_files: Arc::new(move |request| virtual_file(&snapshot.load().site, request)),
         allow: Arc::new(move |client| is_near(&allowed.load().site, client)),
-        on_event: Arc::new(|event| {
-            tracing::info!(client = %event.client, file = event.file, bytes = event.bytes, fate = ?event.fate, "tftp");
-        }),
+        on_event: Arc::new(move |event| recorder::tftp(&recorder, event)),
         single_port: config.tftp.single_port,
         ports: None,
         mtu,

@@ -9,6 +9,7 @@ pub mod journalist;
 pub(crate) mod nbd;
 pub mod privileges;
 pub mod publisher;
+pub(crate) mod recorder;
 pub mod routes;
 mod streams;
 mod trust;

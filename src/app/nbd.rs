@@ -13,6 +13,7 @@ use crate::base::limits::NBD_NAMES_MAX;
 use crate::engine::image::find::{Found, Kind, find};
 use crate::engine::image::names;
 use crate::engine::image::path::clean;
+use crate::engine::record::What;
 use crate::model::Snapshot;
 use crate::transport::clock::now;
 use crate::transport::http::{ImageRoot, OpenError};
@@ -38,6 +39,7 @@ pub(crate) fn start(config: &Config, context: &Context, tasks: &Tasks) -> anyhow
     let (listed, allowed) = (root.clone(), Arc::clone(&context.snapshot));
     let (images, tagged) = (context.clone(), context.clone());
     let (told, journal) = (Arc::clone(&context.snapshot), context.journal.clone());
+    let recorder = context.recorder.clone();
     let nbd = Nbd {
         listen: config.nbd.clone(),
         open: Arc::new(move |name, _| of_image(&images, name).or_else(|| open(root.as_ref()?, name))),
@@ -46,7 +48,10 @@ pub(crate) fn start(config: &Config, context: &Context, tasks: &Tasks) -> anyhow
             [tags, files(listed.as_ref())].concat()
         }),
         allow: Arc::new(move |client| is_near(&allowed.load().site, client)),
-        on_end: Arc::new(move |ended| journal.write(entry(&told.load(), &ended))),
+        on_end: Arc::new(move |ended| {
+            recorder.saw(Some(ended.client.ip()), seen(&ended));
+            journal.write(entry(&told.load(), &ended));
+        }),
         runtime: threads(tasks).context("there are no threads to serve NBD on")?,
     };
     nbd.start(tasks).context("set another address, or an empty list, in nbd.listen")?;
@@ -123,6 +128,13 @@ fn walk(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) {
             walk(&entry.path(), &format!("{path}/"), depth.saturating_sub(1), names);
         }
     }
+}
+
+/// A root that was used block by block is whole for whoever took leave of it.
+fn seen(ended: &Ended) -> What {
+    let total = if ended.parted { ended.touched } else { ended.size };
+    let label = ended.label.as_str().into();
+    What::File { label, sent: ended.touched, total, duration: ended.duration }
 }
 
 fn entry(snapshot: &Snapshot, ended: &Ended) -> Entry {

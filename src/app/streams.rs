@@ -5,17 +5,26 @@ use std::sync::Arc;
 use crate::api::boot::images::{PREFIXES, file};
 use crate::app::config::Config;
 use crate::app::routes::Parts;
+use crate::engine::record::What;
 use crate::model::{Snapshot, SnapshotCell};
 use crate::transport::clock::now;
 use crate::transport::http::front::{Files, threads};
 use crate::transport::http::streams::{Ended, Streams};
 use crate::transport::journal::{Entry, Journal};
+use crate::transport::recorder::Recorder;
 use crate::transport::tasks::Tasks;
 
 /// The book of downloads, whose ends are written to the journal.
-pub(crate) fn open(config: &Config, cell: &Arc<SnapshotCell>, journal: &Journal) -> Streams {
-    let (cell, journal) = (Arc::clone(cell), journal.clone());
-    let heard = move |ended| {
+pub(crate) fn open(
+    config: &Config,
+    cell: &Arc<SnapshotCell>,
+    journal: &Journal,
+    recorder: &Recorder,
+) -> Streams {
+    let (cell, journal, recorder) = (Arc::clone(cell), journal.clone(), recorder.clone());
+    let heard = move |ended: Ended| {
+        let Ended { peer, label, sent, total, duration } = ended.clone();
+        recorder.saw(Some(peer), What::File { label, sent, total, duration });
         if let Some(entry) = entry(&cell.load(), &ended) {
             journal.write(entry);
         }

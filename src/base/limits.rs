@@ -1,11 +1,13 @@
 //! Every bound of the daemon, each with its reason.
 
 mod door;
+mod record;
 mod secrets;
 mod trust;
 
 use crate::base::Millis;
 pub use door::*;
+pub use record::*;
 pub use secrets::*;
 pub use trust::*;
 

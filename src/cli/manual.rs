@@ -12,7 +12,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Run the head", &["serve", "check", "status", "events", "backup", "restore"]),
     ("Declare machines", &["import", "export", "node", "group", "bmc"]),
     ("Boot and configure them", &["profile", "boot", "image", "cloud-init", "secret", "power", "console"]),
-    ("See what happens", &["network", "lease", "discover", "why", "explain", "replay", "swarm"]),
+    ("See what happens", &["network", "lease", "discover", "why", "record", "explain", "replay", "swarm"]),
     (
         "Access and shell",
         &["claim", "token", "user", "key", "trust", "audit", "env", "ca", "ssh-ca", "completions", "man"],

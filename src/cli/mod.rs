@@ -22,6 +22,7 @@ mod nodes;
 mod observed;
 mod profiles;
 mod progress;
+mod record;
 mod replay;
 mod screen;
 mod secret;
@@ -33,6 +34,7 @@ mod token;
 mod trust;
 mod user;
 mod watch;
+mod why;
 mod write;
 
 use std::ffi::OsString;
@@ -139,6 +141,9 @@ enum Command {
     Discover(observed::Discover),
     #[command(subcommand)]
     Trust(trust::Trust),
+    Why(why::Why),
+    #[command(subcommand)]
+    Record(record::Record),
     Events(events::Events),
     Explain(explain::Explain),
     Replay(replay::Replay),
@@ -212,6 +217,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Lease(command) => command.run(&client(&global)?, &global),
         Command::Trust(command) => command.run(&client(&global)?, &global),
         Command::Discover(command) => command.run(&client(&global)?, &global),
+        Command::Why(command) => command.run(&client(&global)?, &global),
+        Command::Record(command) => command.run(&client(&global)?, &global),
         Command::Events(command) => command.run(&client(&global)?, &global),
         Command::Status(command) => command.run(&client(&global)?, &global),
         Command::Token(command) => command.run(&client(&global)?, &global),

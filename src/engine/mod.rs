@@ -16,6 +16,7 @@ pub mod explain;
 pub mod image;
 pub mod inventory;
 pub mod nbd;
+pub mod record;
 pub mod replay;
 pub mod swarm;
 pub mod tftp;

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod bmc;
 pub mod boot;
+pub mod boot_record;
 pub mod boot_session;
 pub mod change;
 pub mod document;
@@ -27,6 +28,7 @@ pub mod validate;
 
 pub use bmc::Bmc;
 pub use boot::{Arch, BootTarget, Firmware, Stage};
+pub use boot_record::BootRecord;
 pub use boot_session::{BootSession, SessionId, SessionState};
 pub use change::{Change, ChangeSet, Revision};
 pub use document::{Document, DocumentKey};

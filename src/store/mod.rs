@@ -11,9 +11,9 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::base::Mac;
+use crate::base::{Mac, Timestamp};
 use crate::model::audit::{Checkpoint, Entry, Line, Page, Query, Tip};
-use crate::model::{BootSession, ChangeSet, Inventory, Lease, Revision, SessionId, Sighting};
+use crate::model::{BootRecord, BootSession, ChangeSet, Inventory, Lease, Revision, SessionId, Sighting};
 
 pub use writer::{Store, WriterCounters};
 
@@ -26,6 +26,12 @@ pub enum Observation {
     RemoveSighting(Mac),
     PutSession(Box<BootSession>),
     RemoveSession(SessionId),
+    PutBoot(Box<BootRecord>),
+    /// With its packets.
+    RemoveBoot(Mac, Timestamp),
+    /// A capture (classic pcap) of an attempt.
+    PutPackets(Mac, Timestamp, Vec<u8>),
+    RemovePackets(Mac, Timestamp),
     /// Something for the audit log. The writer makes it a line; no backend sees it.
     Note(Box<Entry>),
     PutLine(Box<Line>),
@@ -51,10 +57,20 @@ pub struct Loaded {
     pub sessions: Vec<BootSession>,
     /// The highest sequence of any session ever stored, also of those that are gone.
     pub session_sequence: u64,
+    pub boots: Boots,
     /// Where the audit log ends.
     pub tip: Tip,
     /// Its checkpoints, in the order of their lines.
     pub checkpoints: Vec<Checkpoint>,
+}
+
+/// What is loaded of boot records: there may be millions of attempts.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Boots {
+    /// The latest of each interface, and when those before it began, the oldest first.
+    pub latest: Vec<(BootRecord, Vec<Timestamp>)>,
+    /// Attempts whose packets are kept.
+    pub with_packets: Vec<(Mac, Timestamp)>,
 }
 
 /// Where batches become durable. Synchronous: it runs on the writer's thread.
@@ -77,6 +93,18 @@ pub trait Backend: Send {
     /// # Errors
     /// The store cannot be read, or a line in it is damaged.
     fn audit(&mut self, query: &Query) -> Result<Page, StoreError>;
+
+    /// All boot attempts of an interface, the oldest first.
+    ///
+    /// # Errors
+    /// The store cannot be read, or a record in it is damaged.
+    fn boots(&mut self, mac: Mac) -> Result<Vec<BootRecord>, StoreError>;
+
+    /// The packets of an attempt; none if they were not kept.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn packets(&mut self, of: (Mac, Timestamp)) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Commits of other heads since the last call; empty where there is one head.
     ///
@@ -150,7 +178,11 @@ impl Loaded {
                 Observation::PutLine(line) => self.tip = line.tip(),
                 Observation::PutCheckpoint(checkpoint) => self.checkpoints.push(**checkpoint),
                 Observation::DropLines(through) => self.checkpoints.retain(|known| known.seq >= *through),
-                Observation::Note(_) => {}
+                Observation::Note(_)
+                | Observation::PutBoot(_)
+                | Observation::RemoveBoot(..)
+                | Observation::PutPackets(..)
+                | Observation::RemovePackets(..) => {}
             }
         }
     }

@@ -3,6 +3,7 @@
 //! that a field can be added without a new version, and readable when things go wrong at night.
 
 mod audit;
+mod boots;
 mod declared;
 mod images;
 mod observed;
@@ -14,7 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::model::audit::{Checkpoint, Line};
 use crate::model::{
-    Assignment, Bmc, BootSession, Document, Group, Image, Lease, Node, Profile, Secret, Sighting, Tag,
+    Assignment, Bmc, BootRecord, BootSession, Document, Group, Image, Lease, Node, Profile, Secret, Sighting,
+    Tag,
 };
 use crate::store::StoreError;
 
@@ -88,6 +90,7 @@ records! {
     Lease => observed::LeaseForm, "lease";
     Sighting => observed::SightingForm, "sighting";
     BootSession => sessions::SessionForm, "boot session";
+    BootRecord => boots::BootRecordForm, "boot record";
     Line => audit::LineForm, "audit";
     Checkpoint => audit::CheckpointForm, "audit checkpoint";
 }

@@ -2,6 +2,7 @@
 //! are written.
 
 mod audit;
+mod boots;
 
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -14,11 +15,13 @@ use ::redb::{
     WriteTransaction,
 };
 
-use crate::base::SharedMap;
 use crate::base::shared::Difference;
+use crate::base::{Mac, SharedMap, Timestamp};
 use crate::model::audit::{Page, Query};
 use crate::model::profile::AssignmentKey;
-use crate::model::{Assignment, DocumentKey, Inventory, Node, NodeId, Revision, Secret, SecretKey};
+use crate::model::{
+    Assignment, BootRecord, DocumentKey, Inventory, Node, NodeId, Revision, Secret, SecretKey,
+};
 use crate::store::record::Record;
 use crate::store::{Backend, Batch, Loaded, Observation, StoreError, io_error};
 
@@ -133,6 +136,7 @@ impl RedbBackend {
         loaded.sessions = named(SESSIONS)?.iter().map(|row| Record::parse(row)).collect::<Result<_, _>>()?;
         loaded.session_sequence = number(SEQUENCE)?.unwrap_or(0);
         (loaded.tip, loaded.checkpoints) = audit::load(&transaction, &self.path)?;
+        loaded.boots = boots::load(&transaction, &self.path)?;
         Ok(loaded)
     }
 
@@ -166,6 +170,7 @@ impl RedbBackend {
         }
         write_observations(&transaction, &batch.observations)?;
         audit::write(&transaction, &batch.observations)?;
+        boots::write(&transaction, &batch.observations)?;
         transaction.commit()?;
         Ok(())
     }
@@ -209,6 +214,14 @@ impl Backend for RedbBackend {
         audit::find(self.database()?, query, &self.path)
     }
 
+    fn boots(&mut self, mac: Mac) -> Result<Vec<BootRecord>, StoreError> {
+        boots::of(self.database()?, mac, &self.path)
+    }
+
+    fn packets(&mut self, of: (Mac, Timestamp)) -> Result<Option<Vec<u8>>, StoreError> {
+        boots::packets(self.database()?, of, &self.path)
+    }
+
     fn foreign(&mut self, _wait: Duration) -> Result<Vec<Batch>, StoreError> {
         Ok(Vec::new()) // one process holds the file
     }
@@ -238,6 +251,7 @@ fn make_tables(transaction: &WriteTransaction) -> Result<(), ::redb::Error> {
     transaction.open_table(NODES)?;
     transaction.open_table(LEASES)?;
     audit::make_tables(transaction)?;
+    boots::make_tables(transaction)?;
     let mut meta = transaction.open_table(META)?;
     if meta.get("layout")?.is_none() {
         meta.insert("layout", LAYOUT)?;
@@ -313,7 +327,7 @@ fn write_observations(
     transaction: &WriteTransaction,
     observations: &[Observation],
 ) -> Result<(), ::redb::Error> {
-    if observations.iter().all(audit::is_ours) {
+    if observations.iter().all(|one| audit::is_ours(one) || boots::is_ours(one)) {
         return Ok(());
     }
     let mut leases = transaction.open_table(LEASES)?;
@@ -345,7 +359,11 @@ fn write_observations(
             Observation::Note(_)
             | Observation::PutLine(_)
             | Observation::PutCheckpoint(_)
-            | Observation::DropLines(_) => {}
+            | Observation::DropLines(_)
+            | Observation::PutBoot(_)
+            | Observation::RemoveBoot(..)
+            | Observation::PutPackets(..)
+            | Observation::RemovePackets(..) => {}
         }
     }
     Ok(())

@@ -9,9 +9,13 @@ use tokio::sync::{oneshot, watch};
 
 use crate::base::counter::Counter;
 use crate::base::limits::{AUDIT_SCAN_LINES_MAX, COMMIT_GATHER, COMMIT_WRITES_MAX, STORE_QUEUE_JOBS};
+use crate::base::{Mac, Timestamp};
 use crate::model::audit::{Entry, Page, Query, Tip};
-use crate::model::{ChangeSet, Inventory, Revision};
+use crate::model::{BootRecord, ChangeSet, Inventory, Revision};
 use crate::store::{Backend, Batch, Loaded, Observation, StoreError};
+
+/// What reading the attempts of one interface counts as: a configuration that keeps a hundred reads a hundred.
+const BOOT_READ_WEIGHT: usize = 100;
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -20,6 +24,8 @@ enum Job {
     Change(ChangeSet, Option<Box<Entry>>, Reply<Revision>),
     Observe(Vec<Observation>, Reply<()>),
     Audit(Query, Reply<Page>),
+    Boots(Mac, Reply<Vec<BootRecord>>),
+    Packets((Mac, Timestamp), Reply<Option<Vec<u8>>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -89,6 +95,26 @@ impl Store {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
+    /// All boot attempts of an interface, the oldest first. The writer looks for them between two commits.
+    ///
+    /// # Errors
+    /// The store is busy or cannot be read, or a record in it is damaged.
+    pub async fn boots(&self, mac: Mac) -> Result<Vec<BootRecord>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Boots(mac, reply))?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// The packets of a boot attempt.
+    ///
+    /// # Errors
+    /// The store is busy or cannot be read.
+    pub async fn packets(&self, of: (Mac, Timestamp)) -> Result<Option<Vec<u8>>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Packets(of, reply))?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
     /// Where the audit log ends, by level.
     #[must_use]
     pub fn audit_tip(&self) -> watch::Receiver<Tip> {
@@ -143,13 +169,20 @@ struct Writer {
     counters: Arc<WriterCounters>,
 }
 
+/// A question that is answered after the commit.
+enum Reading {
+    Audit(Query, Reply<Page>),
+    Boots(Mac, Reply<Vec<BootRecord>>),
+    Packets((Mac, Timestamp), Reply<Option<Vec<u8>>>),
+}
+
 /// Jobs of one commit, with those who wait for it.
 #[derive(Default)]
 struct Group {
     batch: Batch,
     changes: Vec<(Revision, Reply<Revision>)>,
     observers: Vec<Reply<()>>,
-    readers: Vec<(Query, Reply<Page>)>,
+    readers: Vec<Reading>,
     close: Option<oneshot::Sender<()>>,
 }
 
@@ -173,9 +206,8 @@ impl Writer {
             for reply in observers {
                 let _ = reply.send(outcome.clone());
             }
-            for (query, reply) in readers {
-                let _ = reply.send(self.backend.audit(&query));
-            }
+            // Who stopped waiting does not care.
+            readers.into_iter().for_each(|reading| self.read(reading));
             if let Some(reply) = close {
                 drop(self);
                 let _ = reply.send(());
@@ -184,6 +216,14 @@ impl Writer {
             if matches!(outcome, Err(StoreError::Corrupt(_))) {
                 return; // dropping `publish` tells the daemon to stop
             }
+        }
+    }
+
+    fn read(&mut self, reading: Reading) {
+        match reading {
+            Reading::Audit(query, reply) => drop(reply.send(self.backend.audit(&query))),
+            Reading::Boots(mac, reply) => drop(reply.send(self.backend.boots(mac))),
+            Reading::Packets(of, reply) => drop(reply.send(self.backend.packets(of))),
         }
     }
 
@@ -233,7 +273,9 @@ impl Writer {
                 group.batch.observations.extend(observations);
                 group.observers.push(reply);
             }
-            Job::Audit(query, reply) => group.readers.push((query, reply)),
+            Job::Audit(query, reply) => group.readers.push(Reading::Audit(query, reply)),
+            Job::Boots(mac, reply) => group.readers.push(Reading::Boots(mac, reply)),
+            Job::Packets(of, reply) => group.readers.push(Reading::Packets(of, reply)),
             Job::Close(reply) => group.close = Some(reply),
         }
     }
@@ -286,6 +328,9 @@ impl Job {
             Job::Observe(observations, _) => observations.len(),
             // It may look at as many lines.
             Job::Audit(..) => AUDIT_SCAN_LINES_MAX,
+            // So many attempts of one interface, and one row.
+            Job::Boots(..) => BOOT_READ_WEIGHT,
+            Job::Packets(..) => 1,
             Job::Close(_) => 0,
         }
     }

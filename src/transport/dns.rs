@@ -15,8 +15,10 @@ use tokio::sync::Semaphore;
 use crate::base::counter::Counter;
 use crate::base::limits::{DNS_CONNECTIONS_MAX, DNS_FORWARDS_MAX, DNS_IDLE};
 use crate::engine::dns::{Answer, answer, refusal};
+use crate::engine::record::What;
 use crate::model::SnapshotCell;
 use crate::transport::dns::forward::Forwarder;
+use crate::transport::recorder::Recorder;
 use crate::transport::tasks::Tasks;
 use crate::transport::tftp::socket::{Received, listen, receive, receive_ready, reply};
 use crate::wire::WireError;
@@ -29,6 +31,8 @@ pub struct Dns {
     /// Servers for what is not ours, in the order of preference; none: such questions are refused.
     pub forward: Vec<SocketAddr>,
     pub snapshot: Arc<SnapshotCell>,
+    /// Who is told of names that say something about a boot.
+    pub recorder: Recorder,
 }
 
 /// A listener that could not be opened.
@@ -69,6 +73,7 @@ pub struct DnsHandle {
 
 struct Server {
     snapshot: Arc<SnapshotCell>,
+    recorder: Recorder,
     forwarder: Forwarder,
     counters: Arc<DnsCounters>,
     tasks: Tasks,
@@ -78,6 +83,9 @@ struct Server {
 
 /// Queries that are answered in a row before others have their turn: some milliseconds' work.
 const ROUND_QUERIES: usize = 64;
+
+/// Where iPXE looks for cross-signed certificates (ipxe.org/cfg/crosscert), and of how many labels its name is.
+const CROSS_SIGNER: (&str, u8) = ("ca.ipxe.org", 3);
 
 /// What the snapshot has to say.
 enum Step {
@@ -95,6 +103,7 @@ impl Dns {
         let counters = Arc::new(DnsCounters::default());
         let server = Arc::new(Server {
             snapshot: self.snapshot,
+            recorder: self.recorder,
             forwarder: Forwarder::new(self.forward, Arc::clone(&counters)),
             counters: Arc::clone(&counters),
             tasks: tasks.clone(),
@@ -187,6 +196,17 @@ impl Server {
         }
     }
 
+    /// iPXE asks for this name when it does not know the root of a certificate.
+    fn tell(&self, query: &Message, asker: IpAddr) {
+        let name = query.queries.first().map(|question| question.name());
+        if let Some(name) = name.filter(|name| name.num_labels() == CROSS_SIGNER.1) {
+            let name = name.to_ascii();
+            if name.trim_end_matches('.').eq_ignore_ascii_case(CROSS_SIGNER.0) {
+                self.recorder.saw(Some(asker), What::Asked(name));
+            }
+        }
+    }
+
     /// Answers from the snapshot, or says that somebody else must.
     fn decide(&self, query: Result<Message, WireError>, bytes: &[u8], asker: IpAddr) -> Step {
         self.counters.queries.raise();
@@ -202,6 +222,7 @@ impl Server {
                 Step::Reply(message)
             }
             Answer::Forward => {
+                self.tell(&query, asker);
                 let is_ours = match asker {
                     IpAddr::V4(v4) => v4.is_loopback() || snapshot.site.network_of(v4).is_some(),
                     IpAddr::V6(v6) => v6.is_loopback(),

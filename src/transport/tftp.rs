@@ -60,6 +60,8 @@ pub struct TftpEvent {
     pub started: Timestamp,
     pub duration: Millis,
     pub fate: Fate,
+    /// The client acknowledged something: the options, or a block.
+    pub opened: bool,
 }
 
 /// Makes the virtual files.
@@ -243,7 +245,7 @@ impl Server {
         let content = match wanted(request.name) {
             Err(refusal) => {
                 reply(socket, received, &emit_error(ErrorCode::Access, refusal.sentence()));
-                return report.close(Fate::Refused, 0);
+                return report.close(Fate::Refused, (0, false));
             }
             Ok(Wanted::Loader(name)) => self.settings.loaders.get(&name),
             Ok(Wanted::Virtual(file)) => {
@@ -254,13 +256,13 @@ impl Server {
         let Some(content) = content else {
             reply(socket, received, &emit_error(ErrorCode::NotFound, "file not found"));
             report.log_miss(request.name);
-            return report.close(Fate::NotFound, 0);
+            return report.close(Fate::NotFound, (0, false));
         };
         let (content, size) = match request.mode {
             Mode::Octet => (content.clone(), Some(content.len() as u64)),
             Mode::Netascii if content.len() > TFTP_NETASCII_BYTES_MAX => {
                 reply(socket, received, &emit_error(ErrorCode::Undefined, "ask in binary (octet) mode"));
-                return report.close(Fate::Refused, 0);
+                return report.close(Fate::Refused, (0, false));
             }
             Mode::Netascii => (netascii(&content).into(), None),
         };
@@ -320,7 +322,7 @@ impl Server {
         };
         self.forget(report.client, &session.request);
         let bytes = session.transfer.acknowledged_bytes();
-        report.close(Fate::Ended(outcome), bytes);
+        report.close(Fate::Ended(outcome), (bytes, session.transfer.is_opened()));
     }
 
     fn forget(&self, peer: SocketAddr, request: &[u8]) {
@@ -349,7 +351,7 @@ impl Report {
         }
     }
 
-    fn close(self, fate: Fate, bytes: u64) {
+    fn close(self, fate: Fate, (bytes, opened): (u64, bool)) {
         let Report { server, client, file, started } = self;
         let counters = &server.counters;
         let duration = now().since(started);
@@ -367,7 +369,7 @@ impl Report {
             Fate::NotFound => counters.not_found.raise(),
             Fate::Refused => counters.refused.raise(),
         }
-        (server.settings.on_event)(TftpEvent { client, file, bytes, started, duration, fate });
+        (server.settings.on_event)(TftpEvent { client, file, bytes, started, duration, fate, opened });
     }
 }
 

@@ -16,7 +16,7 @@ use muster::api::context::{Context, PhoneHomes, Turn};
 use muster::api::images::ImageUse;
 use muster::api::node::NodeTrust;
 use muster::app::config::Config;
-use muster::app::routes::{self, Parts};
+use muster::app::routes;
 use muster::app::{journalist, publisher};
 use muster::base::{Mac, Timestamp};
 use muster::model::{Firmware, Lease, LeaseKey, LeaseState, Sighting, Snapshot, SnapshotCell};
@@ -29,6 +29,7 @@ use muster::transport::dhcp::handle::{Command, Rogue};
 use muster::transport::http::{Peer, StreamSettings, Streams};
 use muster::transport::journal::Journal;
 use muster::transport::loaders::Loaders;
+use muster::transport::recorder::{Parts, Recorder};
 use muster::transport::tasks::Tasks;
 use muster::transport::vault::{Chest, SiteKey, SshAuthority};
 
@@ -136,6 +137,16 @@ impl Head {
         change(&mut trust);
         trust.sessions.start(&tasks);
         let trust = Arc::new(trust);
+        let (recorder, inbox) = Recorder::pair();
+        let parts = Parts {
+            snapshot: Arc::clone(&snapshot),
+            store: store.clone(),
+            journal: journal.clone(),
+            keep: muster::engine::record::Keep::default(),
+            boots: loaded.boots,
+            busy: Arc::new(Default::default),
+        };
+        inbox.start(parts, &tasks);
         let (turn, about, calls) = (Turn::default(), Arc::default(), PhoneHomes::default());
         let chest = Arc::new(Chest::open(keys.path(), None).unwrap());
         let site_key = Arc::new(SiteKey::open(&chest, keys.path(), &keys.path().join("site.pub")).unwrap());
@@ -151,6 +162,7 @@ impl Head {
             calls,
             about,
             journal,
+            recorder,
             images: ImageUse::default(),
             streams: Streams::new(&StreamSettings::default(), Arc::new(|_| ())),
             blobs,
@@ -159,7 +171,8 @@ impl Head {
             trust,
         };
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
-        let router = routes::router(&Parts { context: context.clone(), loaders, images: None, site_key });
+        let router =
+            routes::router(&routes::Parts { context: context.clone(), loaders, images: None, site_key });
         Head { router, prefix: "", context, _tasks: tasks, folder, _keys: keys }
     }
 

@@ -69,6 +69,8 @@ pub const RULES: &[Rule] = &[
     post("/api/v1/logout", VIEWER),
     post("/api/v1/password", VIEWER),
     read("/api/v1/openapi.json", OPEN),
+    // What machines sent, octet by octet.
+    read("/api/v1/records/{}/{}/packets", OPERATOR),
     read("/api/v1/**", VIEWER),
     any("/api/v1/**", OPERATOR),
     // The admin page. What it changes it changes by the API above.

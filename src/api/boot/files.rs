@@ -9,6 +9,7 @@ use crate::api::boot::BootApi;
 use crate::api::boot::images::{Lead, PREFIXES, lead};
 use crate::engine::boot::{script, url};
 use crate::engine::image::path::clean;
+use crate::engine::record::What;
 use crate::transport::http::Peer;
 use crate::transport::http::file::respond_bytes;
 
@@ -27,12 +28,18 @@ pub(crate) async fn loader(
     if name == "autoexec.ipxe" {
         // UEFI iPXE asks for it beside itself, before its own DHCP: the shortest way to the script.
         let body = axum::body::Bytes::from(script::entry(crate::api::boot::reach(&api.context, peer)));
+        let what = What::Loader { file: name.to_owned(), status: 200, bytes: 0, head: false };
+        api.context.recorder.saw(peer.ip(), what);
         return respond_bytes(&method, &headers, name, &body, "\"autoexec\"");
     }
-    match api.loaders.get_tagged(name) {
-        Some((bytes, tag)) => respond_bytes(&method, &headers, name, &bytes, &tag),
-        None => refuse(StatusCode::NOT_FOUND, &uri, "no such loader"),
-    }
+    let (answer, bytes) = match api.loaders.get_tagged(name) {
+        Some((bytes, tag)) => (respond_bytes(&method, &headers, name, &bytes, &tag), bytes.len()),
+        None => (refuse(StatusCode::NOT_FOUND, &uri, "no such loader"), 0),
+    };
+    let (status, head) = (answer.status().as_u16(), method == Method::HEAD);
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    api.context.recorder.saw(peer.ip(), What::Loader { file: name.to_owned(), status, bytes, head });
+    answer
 }
 
 /// A file below the images, by any of its names.
@@ -47,11 +54,11 @@ pub(crate) async fn image(
     let Some(path) = path else {
         return refuse(StatusCode::BAD_REQUEST, &uri, "malformed path");
     };
-    let wanted = path.clone();
+    let (wanted, recorder) = (path.clone(), api.context.recorder.clone());
     // Opening may wait for a slow disk; packets must not wait with it.
     let found = tokio::task::spawn_blocking(move || lead(&api, &wanted)).await;
     tracing::debug!(peer = peer.address().map(tracing::field::display), %method, path, "image file");
-    match found {
+    let answer = match found {
         Ok(Lead::File { file, label, digest: _ }) => match file.respond(&method, &headers, &path).await {
             Ok(response) => response,
             Err(error) => {
@@ -64,7 +71,12 @@ pub(crate) async fn image(
         }
         Ok(Lead::Refused(status, why)) => refuse(status, &uri, &why),
         Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &uri, "the file cannot be looked for"),
+    };
+    let status = answer.status().as_u16();
+    if status >= 400 {
+        recorder.saw(peer.ip(), What::FileRefused { path, status });
     }
+    answer
 }
 
 fn below(uri: &Uri, prefix: &str) -> Option<String> {

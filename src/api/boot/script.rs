@@ -1,10 +1,11 @@
 //! `/boot.ipxe` and the machine's own script.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::boot::{BootApi, query, reach};
@@ -12,6 +13,7 @@ use crate::api::cloud_init::node_at;
 use crate::api::context::Context;
 use crate::base::Mac;
 use crate::engine::boot::{Decision, Outcome, Program, Request, decide, script, url};
+use crate::engine::record::{ScriptSeen, What};
 use crate::model::{Change, Snapshot};
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
@@ -27,6 +29,7 @@ pub(crate) async fn own(
     State(api): State<BootApi>,
     Extension(peer): Extension<Peer>,
     RawQuery(raw): RawQuery,
+    headers: HeaderMap,
 ) -> Response {
     let mut request = match query::parse(raw.as_deref().unwrap_or(""), peer.address()) {
         Ok(request) => request,
@@ -56,13 +59,37 @@ pub(crate) async fn own(
         Ok(decision) => decision,
         Err(answer) => return answer,
     };
-    match script::render(&decision, &request, &snapshot.site, reach(&api.context, peer)) {
+    let rendered = script::render(&decision, &request, &snapshot.site, reach(&api.context, peer));
+    record(&api.context, (&request, &decision), rendered.as_ref().ok().and_then(Option::as_deref), &headers);
+    match rendered {
         Ok(Some(script)) => text(StatusCode::OK, script),
         Ok(None) => text(StatusCode::NOT_FOUND, format!("not booted by this head: {decision}\n")),
         Err(error) => {
             tracing::warn!(%error, rule = %decision, "a boot target cannot be written as a script");
             text(StatusCode::INTERNAL_SERVER_ERROR, format!("{decision}: {error}\n"))
         }
+    }
+}
+
+/// Tells the recorder which script left, if one did.
+pub(crate) fn record(
+    context: &Context,
+    (request, decision): (&Request, &Decision),
+    script: Option<&str>,
+    headers: &HeaderMap,
+) {
+    let status = match (script, &decision.outcome) {
+        (Some(_), _) => StatusCode::OK,
+        (None, Outcome::Refuse) => StatusCode::NOT_FOUND,
+        (None, _) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let mut seen = ScriptSeen::of(decision, script, status.as_u16(), request.attempt);
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    seen.agent = agent.map(str::to_owned);
+    let what = What::Script(Box::new(seen));
+    match request.mac {
+        Some(mac) => context.recorder.saw_mac(mac, what),
+        None => context.recorder.saw(request.address.map(IpAddr::V4), what),
     }
 }
 

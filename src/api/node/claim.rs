@@ -14,6 +14,7 @@ use crate::api::node::{answer, bearer, node_of, octets, read, session_id, socket
 use crate::api::problem::Problem;
 use crate::api::secrets::ensure_host_keys;
 use crate::base::Level;
+use crate::engine::record::What;
 use crate::engine::trust::session::Redeemed;
 use crate::engine::trust::{key_hash, nonce_hash};
 use crate::transport::clock::now;
@@ -45,6 +46,13 @@ pub(crate) async fn claim(
     Extension(peer): Extension<Peer>,
     bytes: Bytes,
 ) -> Result<Response, Problem> {
+    let answer = claimed(&context, peer, bytes).await;
+    let status = answer.as_ref().map_or_else(|problem| problem.status, |answer| answer.status().as_u16());
+    context.recorder.saw(peer.ip(), What::Claim { status });
+    answer
+}
+
+async fn claimed(context: &Context, peer: Peer, bytes: Bytes) -> Result<Response, Problem> {
     let trust = &context.trust;
     let from = socket(trust, peer)?;
     let body: ClaimBody = read(&bytes)?;
@@ -53,7 +61,7 @@ pub(crate) async fn claim(
     let id = session_id(&body.session)?;
     if let Some(session) = trust.sessions.get(id) {
         // Host keys are made before the first delivery of a node that has none yet.
-        ensure_host_keys(&context, session.node).await?;
+        ensure_host_keys(context, session.node).await?;
     }
     let snapshot = context.snapshot.load();
     let epoch = trust.sessions.epoch();
@@ -101,6 +109,7 @@ pub(crate) async fn sealed(
     let epoch = trust.sessions.epoch();
     trust.sessions.change(id, |session| session.seal(&claims.key, *from.ip(), epoch, now())).await?;
     trust.challenges.forget(id);
+    context.recorder.saw(peer.ip(), What::Sealed);
     Ok(StatusCode::NO_CONTENT)
 }
 

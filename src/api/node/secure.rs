@@ -14,6 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use crate::api::cloud_init::Asker;
 use crate::api::context::Context;
 use crate::api::openchami::cloud_init::{SECURE_PREFIX, secure_document};
+use crate::engine::record::What;
 use crate::engine::trust::token::{NodeClaims, Purpose};
 use crate::model::SessionState;
 use crate::transport::clock::now;
@@ -34,7 +35,10 @@ async fn documents(State(context): State<Context>, request: Request, next: Next)
     match Asker::of_peer(&context, peer).await {
         Ok(asker) if asker.node.id == claims.node => {
             tracing::info!(node = asker.node.name.as_str(), document = name, "secure cloud-init");
-            secure_document(&asker, name).unwrap_or_else(|problem| problem.into_response())
+            let answer = secure_document(&asker, name).unwrap_or_else(|problem| problem.into_response());
+            let what = What::Document { name: name.to_owned(), status: answer.status().as_u16() };
+            context.recorder.saw(peer.ip(), what);
+            answer
         }
         // The address is another node's by now.
         Ok(_) | Err(_) => next.run(request).await,

@@ -30,6 +30,12 @@ const NEWEST: (&str, &str) = ("newest", "How many of the newest versions of each
 const PAGE: &[(&str, &str)] = &[AFTER, LIMIT];
 const OF_IMAGE: &[(&str, &str)] = &[("name", "Only of this image"), AFTER, LIMIT];
 const OF_SECRET: &[(&str, &str)] = &[("name", "Only of this name"), AFTER, LIMIT];
+const OF_RECORDS: &[(&str, &str)] = &[
+    SET,
+    ("outcome", "Only with this outcome: under way, waits, up, settled, left, dropped or failed"),
+    AFTER,
+    LIMIT,
+];
 const REVEAL: &[(&str, &str)] = &[("version", "Not the newest value but this one")];
 const OF_AUDIT: &[(&str, &str)] = &[
     ("after", "Only lines behind this number, in rising order"),
@@ -341,6 +347,19 @@ pub const OPERATIONS: &[Operation] = &[
         None,
         Some("Epoch"),
     ),
+    op(
+        "get",
+        "/records",
+        "List the latest boot attempt of each machine",
+        OF_RECORDS,
+        None,
+        Some("[RecordLine]"),
+    ),
+    op("get", "/records/{name}", "List the boot attempts of a machine", &[], None, Some("[RecordLine]")),
+    op("get", "/records/{name}/{number}", "Show a boot attempt; `latest` is one", &[], None, Some("Record")),
+    op("get", "/records/{name}/{number}/packets", "Its packets, as a capture", &[], None, Some("octets")),
+    op("get", "/why", "Machines whose last boot failed, by cause", &[SET], None, Some("[Cause]")),
+    op("get", "/why/{name}", "Why a machine did not boot", &[], None, Some("Why")),
     op("get", "/openapi.json", "This document", &[], None, Some("any")),
 ];
 

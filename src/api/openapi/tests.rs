@@ -52,6 +52,7 @@ async fn every_operation_is_routed_and_every_schema_exists() {
         started: Timestamp(0),
         turn: Turn::default(),
         calls: PhoneHomes::default(),
+        recorder: crate::transport::recorder::Recorder::idle(),
         about: Arc::default(),
         journal: journal.clone(),
         images: crate::api::images::ImageUse::default(),
@@ -70,6 +71,7 @@ async fn every_operation_is_routed_and_every_schema_exists() {
             .replace("{digest}", "a")
             .replace("{id}", "a")
             .replace("{secret}", "a")
+            .replace("{number}", "latest")
             .replace("{mac}", "00:00:5e:00:53:01");
         let request = Request::builder().method(method).uri(&path).body(Body::from("{")).unwrap();
         if operation.path == "/events" {

@@ -21,6 +21,7 @@ pub mod observed;
 mod page;
 pub(crate) mod profiles;
 pub(crate) mod query;
+pub mod records;
 pub mod secrets;
 pub mod status;
 mod terms;
@@ -109,6 +110,7 @@ pub fn router(context: Context) -> Router {
         .route("/inventory/export", get(inventory::export))
         .merge(secrets::router())
         .merge(trust::router())
+        .merge(records::router())
         .merge(cloud_init::router())
         .route("/openapi.json", get(|| async { axum::Json(openapi::document()) }))
         .fallback(unknown)

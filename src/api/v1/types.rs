@@ -1,6 +1,7 @@
 //! Our JSON. Names are the field's; unknown fields are refused by name. Conversions are total and tested.
 
 mod image;
+pub mod record;
 mod secret;
 mod target;
 

@@ -125,6 +125,12 @@ impl<C: AsRef<[u8]>> Transfer<C> {
         transfer
     }
 
+    /// True if the client has acknowledged something: the options, or a block.
+    #[must_use]
+    pub fn is_opened(&self) -> bool {
+        self.base > self.first()
+    }
+
     /// The client asked again with the same request. If it has acknowledged nothing, the answer was lost
     /// and is repeated; else it has begun anew (a ROM that was reset), and so do we.
     pub fn on_request_again(&mut self, now: Timestamp) {

@@ -15,6 +15,7 @@ use crate::transport::dhcp::counters::DhcpCounters;
 use crate::transport::dhcp::frame;
 use crate::transport::dhcp::raw::{FRAME_BYTES_MAX, Kind, LinkId, RawSocket, find_link};
 use crate::transport::tasks::Tasks;
+use crate::wire::WireError;
 use crate::wire::frame::datagram;
 
 /// What a link hands to the DHCP task.
@@ -23,6 +24,11 @@ pub(crate) enum Input {
     Packet {
         ingress: Ingress,
         payload: Vec<u8>,
+    },
+    /// A frame for a DHCP server that was damaged.
+    Damaged {
+        mac: Mac,
+        what: &'static str,
     },
     /// Somebody claims an address by ARP.
     Claim {
@@ -131,6 +137,12 @@ impl Links {
         self.open.contains_key(name)
     }
 
+    /// The hardware address of an open link.
+    #[must_use]
+    pub(crate) fn mac(&self, name: &str) -> Option<Mac> {
+        self.open.get(name).map(|link| link.id.mac)
+    }
+
     /// Sends a DHCP reply as a frame of our own.
     pub(crate) fn send(
         &self,
@@ -188,6 +200,10 @@ impl Reader {
                 Ok(_) => self.counters.not_ours.raise(),
                 Err(error) => {
                     self.counters.malformed.raise();
+                    let (WireError::Truncated(what) | WireError::Invalid(what)) = error;
+                    if let Some(octets) = frame.get(6..12).and_then(|octets| octets.try_into().ok()) {
+                        self.hand_over(Input::Damaged { mac: Mac(octets), what });
+                    }
                     tracing::debug!(interface = %self.name, %error, "damaged frame");
                 }
             }

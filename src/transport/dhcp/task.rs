@@ -1,6 +1,8 @@
 //! The DHCP task: one owner of leases, sightings and everything else that is observed of DHCP. Each packet is
 //! asked to the engine once; the answer is carried out here.
 
+mod tell;
+
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -11,13 +13,13 @@ use tokio::sync::{mpsc, watch};
 use crate::base::limits::{CHAIN_ONCE_SPAN, DHCP_QUEUE_FRAMES};
 use crate::base::{Mac, NetworkName, Timestamp};
 use crate::engine::dhcp::{
-    AddressRule, Answer, Ingress, Observed, Request, Route, Verdict, respond, watch as listen,
+    AddressRule, Answer, Foreign, Ingress, Observed, Request, Route, Verdict, respond, watch as listen,
 };
-use crate::model::boot_session::Channel;
+use crate::engine::record::What;
 use crate::model::lease::LeaseChange;
 use crate::model::lease_table::Choice;
 use crate::model::snapshot::Machine;
-use crate::model::{DhcpMode, Lease, LeaseKey, LeaseState, Revision, Sighting, SnapshotCell, Stage};
+use crate::model::{DhcpMode, Lease, LeaseKey, LeaseState, Revision, Sighting, SnapshotCell};
 use crate::store::Store;
 use crate::transport::clock::now;
 use crate::transport::dhcp::counters::DhcpCounters;
@@ -29,8 +31,9 @@ use crate::transport::dhcp::probes::Probes;
 use crate::transport::dhcp::shadow::Shadow;
 use crate::transport::dhcp::witness::Witness;
 use crate::transport::journal::{Entry, Journal};
+use crate::transport::recorder::Recorder;
 use crate::transport::tasks::Tasks;
-use crate::wire::dhcp::{Message, MessageType};
+use crate::wire::dhcp::Message;
 
 /// How often deadlines are looked at; the finest is the ARP probe's (300 ms).
 const TICK: Duration = Duration::from_millis(50);
@@ -52,6 +55,8 @@ pub struct Dhcp {
     pub links: watch::Receiver<u64>,
     /// Where leases and unknown machines are told.
     pub journal: Journal,
+    /// Who is told of everything that machines ask.
+    pub recorder: Recorder,
     /// Who is told of nodes that begin to boot.
     pub booting: Option<Booting>,
 }
@@ -67,6 +72,8 @@ pub enum DhcpError {
 
 /// A reply that is ready to go.
 struct Outgoing {
+    /// Whom it is for.
+    mac: Option<Mac>,
     interface: Arc<str>,
     source: SocketAddrV4,
     route: Route,
@@ -78,6 +85,7 @@ struct Task {
     ledger: Ledger<Outgoing>,
     witness: Witness,
     journal: Journal,
+    recorder: Recorder,
     booting: Option<Booting>,
     probes: Probes,
     limiter: Limiter,
@@ -109,6 +117,7 @@ impl Dhcp {
             snapshot: self.snapshot,
             witness: Witness::new(self.store.clone(), self.sightings),
             journal: self.journal,
+            recorder: self.recorder,
             booting: self.booting,
             ledger: Ledger::new(self.store, self.leases),
             probes: Probes::default(),
@@ -168,15 +177,16 @@ impl Task {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Packet { ingress, payload } => self.packet(ingress, &payload),
+            Input::Packet { ingress, payload } => self.packet(ingress, payload),
+            Input::Damaged { mac, what } => self.recorder.saw_mac(mac, What::Damaged(what)),
             Input::Claim { mac, address } => self.claim(mac, address),
             Input::Lost(name) => self.links.close(&name),
         }
     }
 
-    fn packet(&mut self, ingress: Ingress, payload: &[u8]) {
+    fn packet(&mut self, ingress: Ingress, payload: Vec<u8>) {
         let now = now();
-        let message = match Message::parse(payload) {
+        let message = match Message::parse(&payload) {
             Ok(message) => message,
             Err(error) => {
                 self.counters.malformed.raise();
@@ -187,6 +197,10 @@ impl Task {
         let snapshot = self.snapshot.load();
         if !message.request {
             if let Some(foreign) = listen(&message, &ingress, &snapshot) {
+                if let Some(client) = foreign.client {
+                    let Foreign { server, mac, kind, offered, .. } = foreign;
+                    self.recorder.saw_mac(client, What::OtherServer { server, mac, kind, offered });
+                }
                 self.witness.foreign(foreign, now);
             }
             return;
@@ -202,6 +216,13 @@ impl Task {
         if let Some(mac) = request.mac.filter(|_| answer.chained) {
             self.chained.insert(mac, now);
         }
+        let is_proxy = answer
+            .explanation
+            .network
+            .as_ref()
+            .and_then(|(name, _)| snapshot.site.network(name))
+            .is_some_and(|network| network.dhcp == DhcpMode::Proxy);
+        self.record(&request, &answer, payload, is_proxy);
         self.carry_out(&request, answer, now);
     }
 
@@ -232,9 +253,10 @@ impl Task {
                 }
                 self.tell_boot(request);
                 let address = explanation.address.map(|(address, _)| tracing::field::display(address));
-                let (mac, stage) = (mac.map(tracing::field::display), request.stage.as_str());
-                tracing::info!(mac, address, stage, reply, "dhcp");
-                Some(Outgoing { interface: Arc::clone(&request.ingress.interface), source, route, message })
+                let (shown, stage) = (mac.map(tracing::field::display), request.stage.as_str());
+                tracing::info!(mac = shown, address, stage, reply, "dhcp");
+                let interface = Arc::clone(&request.ingress.interface);
+                Some(Outgoing { mac: request.mac, interface, source, route, message })
             }
         };
         match (answer.lease, outgoing) {
@@ -254,39 +276,8 @@ impl Task {
         }
     }
 
-    /// Tells of an address that is given. Renewals of running systems are many and say nothing new.
-    fn tell_lease(&self, mac: Option<Mac>, address: Ipv4Addr, stage: Stage, now: Timestamp) {
-        let known = self.ledger.leases().get(address).is_some_and(|lease| lease.state == LeaseState::Bound);
-        let snapshot = self.snapshot.load();
-        let machine = mac.and_then(|mac| snapshot.by_mac(mac));
-        if stage == Stage::System && (known || machine.is_some()) {
-            return;
-        }
-        let mac = mac.map_or_else(String::new, |mac| mac.to_string());
-        let name = machine.as_ref().map_or(mac.as_str(), Machine::name);
-        let text = format!("{name} gets {address} ({})", stage.as_str());
-        let node = machine.as_ref().map(Machine::name);
-        let entry = Entry::new(now, "lease", text).node(node).with("mac", &mac).with("address", address);
-        self.journal.write(entry.with("stage", stage.as_str()));
-    }
-
-    /// Tells of a node that begins to boot: each program that boots begins with a DISCOVER, and a system that
-    /// runs does not send one as firmware does.
-    fn tell_boot(&self, request: &Request) {
-        let Request { message, mac, stage, arch, .. } = request;
-        let (Some(booting), Some(mac)) = (&self.booting, mac) else { return };
-        if *stage == Stage::System || message.message_type() != Some(MessageType::Discover) {
-            return;
-        }
-        if let Some(Machine::Node { node, .. }) = self.snapshot.load().by_mac(*mac) {
-            let relay = Some(message.giaddr).filter(|relay| !relay.is_unspecified());
-            let uuid = message.uuid();
-            booting(node.id, Channel { mac: *mac, address: None, relay, uuid, arch: *arch });
-        }
-    }
-
     fn send(&self, outgoing: &Outgoing) {
-        let Outgoing { interface, source, route, message } = outgoing;
+        let Outgoing { mac: _, interface, source, route, message } = outgoing;
         let sent = match route {
             Route::Broadcast => {
                 let to = SocketAddrV4::new(Ipv4Addr::BROADCAST, 68);
@@ -304,6 +295,9 @@ impl Task {
             Ok(()) => self.counters.replies.raise(),
             Err(error) => {
                 self.counters.send_failures.raise();
+                if let Some(mac) = outgoing.mac {
+                    self.recorder.saw_mac(mac, What::NotSent);
+                }
                 tracing::debug!(%interface, ?route, %error, "a reply could not be sent");
             }
         }

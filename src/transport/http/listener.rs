@@ -99,6 +99,15 @@ impl Peer {
         }
     }
 
+    /// The peer's address of either kind.
+    #[must_use]
+    pub fn ip(&self) -> Option<std::net::IpAddr> {
+        match self {
+            Peer::Local => None,
+            Peer::Tcp { remote, .. } => Some(remote.ip()),
+        }
+    }
+
     /// The head's address by which the peer came.
     #[must_use]
     pub fn head(&self) -> Option<(Ipv4Addr, u16)> {

@@ -3,7 +3,7 @@
 
 pub mod traffic;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -181,6 +181,12 @@ impl Streams {
         book.streams.insert(id, Arc::clone(&record));
         let (shared, opened) = (Arc::clone(&self.0), steady());
         Stream { shared, id, record, opened, admitted: OnceLock::new(), sent_away: AtomicBool::new(false) }
+    }
+
+    /// To whom something is on its way.
+    #[must_use]
+    pub fn peers(&self) -> HashSet<IpAddr> {
+        lock(&self.0.book).streams.values().map(|record| record.peer).collect()
     }
 
     /// Content that is on its way to somebody.

@@ -20,6 +20,7 @@ use crate::base::Mac;
 use crate::base::limits::PHONE_HOME_BYTES_MAX;
 use crate::engine::boot::decide::groups_by_rank;
 use crate::engine::image::path::percent_decode;
+use crate::engine::record::What;
 use crate::model::snapshot::Machine;
 use crate::model::{Node, Selector, Snapshot};
 use crate::transport::clock::now;
@@ -43,6 +44,7 @@ pub(crate) async fn meta_data(
         all.insert("Global".to_owned(), Value::Object(global.clone()));
         merge(&mut all, global);
     }
+    api.context.recorder.saw(peer.ip(), What::Document { name: "meta-data".to_owned(), status: 200 });
     merge(&mut all, own.unwrap_or_default());
     let query = Query::parse(raw.as_deref());
     let whole = Value::Object(all);
@@ -61,6 +63,7 @@ pub(crate) async fn user_data(
     let (snapshot, node, mac) = asker(&api, peer).await?;
     let data = first(&snapshot, &node, mac, |data| data.user_data).unwrap_or_default();
     let text = serde_json::to_string_pretty(&data).expect("user-data came from JSON");
+    api.context.recorder.saw(peer.ip(), What::Document { name: "user-data".to_owned(), status: 200 });
     api.history.note(node.effective_xname(), Endpoint::UserData, now());
     Ok(([(header::CONTENT_TYPE, "text/yaml")], format!("#cloud-config\n{text}\n")).into_response())
 }
@@ -82,6 +85,7 @@ pub(crate) async fn phone_home(
         Ok(())
     })
     .await?;
+    api.context.recorder.saw(peer.ip(), What::PhoneHome);
     tracing::info!(node = node.name.as_str(), "phoned home");
     Ok(StatusCode::OK.into_response())
 }

@@ -72,6 +72,12 @@ pub(crate) async fn show(
         }
     };
     let script = render(&decision, &asked, &snapshot.site, reach);
+    if !in_json && !is_person(&headers) {
+        let sent = script.as_ref().ok().and_then(Option::as_deref);
+        let mac = if let Selector::Mac(mac) = &asked.whom { Some(*mac) } else { None };
+        let request = Request { mac, ..request };
+        boot::script::record(&api.context, (&request, &decision), sent, &headers);
+    }
     let Some(script) = script.map_err(|error| unwritable(&decision, &error))? else {
         return Err(refusal(&decision, &asked));
     };

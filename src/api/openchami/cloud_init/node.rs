@@ -17,6 +17,7 @@ use crate::engine::cloud_init::calls::{Call, FIELDS_MAX};
 use crate::engine::cloud_init::view::Section;
 use crate::engine::cloud_init::{Tree, View, secure};
 use crate::engine::image::path::percent_decode;
+use crate::engine::record::What;
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
 use crate::transport::journal::Entry;
@@ -53,6 +54,13 @@ pub(crate) async fn network_config(
 }
 
 async fn own(store: &Store, peer: Peer, name: &str) -> Result<Response, Problem> {
+    let answer = own_document(store, peer, name).await;
+    let status = answer.as_ref().map_or_else(|problem| problem.status, |answer| answer.status().as_u16());
+    store.api.context.recorder.saw(peer.ip(), What::Document { name: name.to_owned(), status });
+    answer
+}
+
+async fn own_document(store: &Store, peer: Peer, name: &str) -> Result<Response, Problem> {
     let asker = Asker::of_peer(&store.api.context, peer).await?;
     tracing::info!(node = asker.node.name.as_str(), document = name, "cloud-init");
     document(&asker.view(), store.tree, name)
@@ -164,6 +172,7 @@ async fn call(api: &OpenChami, peer: Peer, id: Option<&str>, bytes: &Bytes) -> R
     let entry = Entry::new(now(), "boot", format!("{name} is up")).node(Some(name));
     api.context.journal.write(entry.with("up", &call.instance_id));
     api.context.calls.record(node.id, call, now());
+    api.context.recorder.saw(peer.ip(), What::PhoneHome);
     Ok(StatusCode::OK)
 }
 

@@ -90,6 +90,7 @@ impl Daemon {
             started: Timestamp(0),
             turn: Turn::default(),
             calls: PhoneHomes::default(),
+            recorder: crate::transport::recorder::Recorder::idle(),
             about: Arc::default(),
             journal,
             blobs: blobs.clone(),

@@ -38,6 +38,17 @@ impl Backend for Disk {
         Ok(Default::default())
     }
 
+    fn boots(&mut self, _mac: crate::base::Mac) -> Result<Vec<crate::model::BootRecord>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn packets(
+        &mut self,
+        _of: (crate::base::Mac, crate::base::Timestamp),
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
     fn foreign(&mut self, _wait: Duration) -> Result<Vec<Batch>, StoreError> {
         Ok(Vec::new())
     }
