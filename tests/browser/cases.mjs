@@ -8,6 +8,7 @@ const cases = [];
 const test = (name, run) => cases.push([name, run]);
 const is = (got, wanted, what = "") => { if (got !== wanted) throw new Error(`${what} is ${JSON.stringify(got)}, not ${JSON.stringify(wanted)}`); };
 const holds = (fact, what) => { if (!fact) throw new Error(what); };
+const until = async (fact) => { for (let turn = 0; turn < 200; turn += 1) { if (fact()) return; await pause(50); } throw new Error(`not in time: ${fact}`); };
 const holding = async (text, run) => { const got = await run(); if (!got.includes(text)) throw new Error(`${JSON.stringify(text)} is not in ${JSON.stringify(got)}`); };
 
 // Runs against a head, with windows whose sins fail the test.
@@ -42,6 +43,13 @@ test("a new head is claimed with the code of its console, and then it is the vis
   await page.getByRole("alert").getByText("not the code").waitFor();
   is((await serious(page)).join("\n"), "", "what axe finds");
   await claim(code);
+  await page.getByRole("heading", { name: "This head is yours" }).waitFor();
+  is((await serious(page)).join("\n"), "", "what axe finds");
+  // It starts again, as a head with an owner.
+  await until(() => readFileSync(head.log, "utf8").includes("as a head with an owner"));
+  await until(() => { try { head.cli("status"); return true; } catch { return false; } });
+  await signIn(page);
+  await page.goto("/ui");
   await page.getByRole("heading", { name: "This head knows no nodes yet" }).waitFor();
   await page.goto("/ui/claim");
   is(new URL(page.url()).pathname.replace(/\/$/, ""), "/ui", "the claim page of a head that has an owner");
@@ -92,6 +100,7 @@ test("machines that wait are declared from the inbox, as the preview says", on({
   await signIn(page);
   await page.goto("/ui/inbox");
   await page.getByText("Nobody waits").waitFor();
+  await page.getByText("Choose at least one machine").waitFor();
   // The page follows what happens.
   const swarm = head.swarm(3);
   await page.getByRole("checkbox", { name: "Choose 02:53:57:00:00:02" }).waitFor({ timeout: 30_000 });

@@ -46,7 +46,7 @@ fn assignments(snapshot: &Snapshot, may: bool) -> Markup {
         @if all.is_empty() { (empty("Nothing is assigned", html! { "Nodes that ask what to boot are held until something is." })) } @else {
             div.scroll tabindex="0" role="region" aria-label="Assignments" {
                 table {
-                    thead { tr { th { "For" } th { "Boots" } th { "How long" } th.end { span hidden { "Act" } } } }
+                    thead { tr { th { "For" } th { "Boots" } th { "How long" } th.end { span.unseen { "Act" } } } }
                     tbody { @for assignment in all.values() { (assigned(snapshot, assignment, may)) } }
                 }
             }

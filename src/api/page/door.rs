@@ -10,7 +10,9 @@ use axum::{Extension, Router};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::json;
+use zeroize::Zeroizing;
 
+use crate::api::auth::types::ClaimedBody;
 use crate::api::auth::{Door, claim, sessions};
 use crate::api::context::Context;
 use crate::api::page::head;
@@ -165,24 +167,13 @@ async fn sign_in(
     if secure.is_none() {
         return elsewhere(door.context(), &headers, "Sign in");
     }
-    match enter(door, peer, headers, &name, &password).await {
-        Ok(cookies) => with_cookies(Redirect::to(inside(&next)).into_response(), cookies),
-        Err((status, text)) => alone(status, "Sign in", sign_in_form(&name, &next, &text)),
-    }
-}
-
-/// Logs in by the API's own handler; the cookies that it sets, or why not.
-async fn enter(
-    door: Door,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
-    name: &str,
-    password: &str,
-) -> Result<Vec<HeaderValue>, (StatusCode, String)> {
-    let body = Bytes::from(json!({"name": name, "password": password}).to_string());
-    match sessions::login(State(door), peer, headers, body).await {
-        Ok(answer) => Ok(cookies(&answer)),
-        Err(answer) => Err((answer.status(), detail(answer).await)),
+    let body = json!({"name": name, "password": Zeroizing::new(password).as_str()});
+    match sessions::login(State(door), peer, headers, Bytes::from(body.to_string())).await {
+        Ok(answer) => with_cookies(Redirect::to(inside(&next)).into_response(), cookies(&answer)),
+        Err(answer) => {
+            let status = answer.status();
+            alone(status, "Sign in", sign_in_form(&name, &next, &detail(answer).await))
+        }
     }
 }
 
@@ -240,7 +231,8 @@ fn claim_form(name: &str, wrong: &str) -> Markup {
     }
 }
 
-/// `POST /ui/claim`: makes the first administrator and signs in.
+/// `POST /ui/claim`: makes the first administrator. The head starts again as one with an owner, so that nobody is
+/// signed in here: that needs the head a moment later.
 async fn claim_head(
     State(door): State<Door>,
     peer: Option<Extension<Peer>>,
@@ -251,15 +243,28 @@ async fn claim_head(
     if secure.is_none() {
         return elsewhere(door.context(), &headers, CLAIM);
     }
-    let body = Bytes::from(json!({"code": code, "name": name, "password": password}).to_string());
-    if let Err(answer) = claim::claim(State(door.clone()), peer, body).await {
-        let status = answer.status();
-        return alone(status, CLAIM, claim_form(&name, &detail(answer).await));
+    let body = json!({"code": code, "name": name, "password": Zeroizing::new(password).as_str()});
+    match claim::claim(State(door), peer, Bytes::from(body.to_string())).await {
+        Err(answer) => alone(answer.status(), CLAIM, claim_form(&name, &detail(answer).await)),
+        Ok(answer) => {
+            let read = axum::body::to_bytes(answer.into_body(), ANSWER_BYTES_MAX).await.unwrap_or_default();
+            let claimed: Option<ClaimedBody> = serde_json::from_slice(&read).ok();
+            alone(StatusCode::CREATED, "This head is yours", claimed_page(claimed.as_ref()))
+        }
     }
-    match enter(door, peer, headers, &name, &password).await {
-        Ok(cookies) => with_cookies(Redirect::to("/ui/").into_response(), cookies),
-        // It is claimed; only the sign-in did not work.
-        Err((status, text)) => alone(status, "Sign in", sign_in_form(&name, "", &text)),
+}
+
+fn claimed_page(claimed: Option<&ClaimedBody>) -> Markup {
+    html! {
+        div.card {
+            h1 { "This head is yours" }
+            p { "It starts again now, and serves its cluster in a moment." }
+            @if let Some(ClaimedBody { ca_sha256, .. }) = claimed {
+                p.soft { "The fingerprint of its certificate authority, to compare with what your browser shows:" }
+                pre.once tabindex="0" { (ca_sha256) }
+            }
+            div.actions { a.button.main href="/ui/login" { "Sign in" } }
+        }
     }
 }
 

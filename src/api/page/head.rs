@@ -107,7 +107,7 @@ fn user_table(users: &[UserBody], sessions: &[SessionBody]) -> Markup {
         @if users.is_empty() { (empty("No users", html! { "Over the socket of the head root is administrator without one." })) } @else {
             div.scroll tabindex="0" role="region" aria-label="Users" {
                 table {
-                    thead { tr { th { "Name" } th { "Role" } th { "Signed in" } th.end { span hidden { "Act" } } } }
+                    thead { tr { th { "Name" } th { "Role" } th { "Signed in" } th.end { span.unseen { "Act" } } } }
                     tbody { @for user in users { (user_row(user, sessions)) } }
                 }
             }
@@ -163,7 +163,7 @@ fn token_table(tokens: &[TokenBody]) -> Markup {
         @if tokens.is_empty() { (empty("No tokens", html! { "Programs that call the API from elsewhere need one." })) } @else {
             div.scroll tabindex="0" role="region" aria-label="Tokens" {
                 table {
-                    thead { tr { th { "For" } th { "Role" } th { "Areas" } th { "Until" } th.end { span hidden { "Act" } } } }
+                    thead { tr { th { "For" } th { "Role" } th { "Areas" } th { "Until" } th.end { span.unseen { "Act" } } } }
                     tbody { @for token in tokens {
                         @let path = format!("/api/v1/tokens/{}", segment(&token.id));
                         tr {

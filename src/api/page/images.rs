@@ -74,7 +74,7 @@ fn tag_table(visit: &Visit, tags: &[ImageTagBody], users: &BTreeMap<String, Vec<
     html! {
         div.scroll tabindex="0" role="region" aria-label="Tags" {
             table {
-                thead { tr { th { "Tag" } th { "Names version" } th { "Since" } th { "Nodes that boot that version" } th { "Before" } th.end { span hidden { "Act" } } } }
+                thead { tr { th { "Tag" } th { "Names version" } th { "Since" } th { "Nodes that boot that version" } th { "Before" } th.end { span.unseen { "Act" } } } }
                 tbody {
                     @for tag in tags {
                         tr {

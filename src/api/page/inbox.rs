@@ -21,16 +21,15 @@ pub(crate) async fn inbox(State(context): State<Context>, visit: Visit) -> Respo
     let about = html! { "Machines that ask for an address and are not declared, in the order in which they were first seen." };
     let body = html! {
         (title("Inbox", about, html! {}))
-        @if seen.is_empty() {
-            div.card data-part="seen" {
-                @if is_running { (empty("Nobody waits", html! { "Switch a machine on in a network of this head, and it shows up here." })) }
-                @else { (empty("DHCP is not running", html! { "Without it the head sees no machines. See " a href="/ui/networks" { "Networks" } "." })) }
+        div.split {
+            section.card.flat data-part="seen" aria-label="Machines" {
+                @if !is_running {
+                    (empty("DHCP is not running", html! { "Without it the head sees no machines. See " a href="/ui/networks" { "Networks" } "." }))
+                } @else if seen.is_empty() {
+                    (empty("Nobody waits", html! { "Switch a machine on in a network of this head, and it shows up here." }))
+                } @else { (table(&seen, may)) }
             }
-        } @else {
-            div.split {
-                section.card.flat data-part="seen" aria-label="Machines" { (table(&seen, may)) }
-                @if may { section.card { (declare(&snapshot)) } }
-            }
+            @if may { section.card { (declare(&snapshot)) } }
         }
     };
     Page::new("Inbox", body).live("sighting inventory").module("inbox").framed(&visit)

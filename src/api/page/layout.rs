@@ -184,11 +184,14 @@ fn place(visit: &Visit, path: &str, name: &str) -> Markup {
     html! {
         a href=(path) aria-current=[here.then_some("page")] {
             (name)
-            @if path == "/ui/inbox" && visit.waiting > 0 {
-                span.pill { (visit.waiting) span hidden { " machines wait" } }
-            }
+            @if path == "/ui/inbox" { span data-part="waiting" { (pill(visit.waiting)) } }
         }
     }
+}
+
+/// How many machines wait in the inbox.
+fn pill(waiting: usize) -> Markup {
+    html! { @if waiting > 0 { span.pill { (waiting) } span.unseen { " wait" } } }
 }
 
 fn who(visit: &Visit) -> Markup {

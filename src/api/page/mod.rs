@@ -18,6 +18,7 @@ mod networks;
 mod node;
 mod nodes;
 mod now;
+mod record;
 mod stage;
 mod trust;
 

@@ -107,7 +107,7 @@ fn table(leases: &[Lease], snapshot: &Snapshot, may: bool) -> Markup {
         header { h2 { (counted(leases.len(), "lease")) } @if leases.len() > LEASES_MAX { p { "the first " (count(LEASES_MAX)) " are shown" } } }
         div.scroll tabindex="0" role="region" aria-label="Leases" {
             table {
-                thead { tr { th { "Address" } th { "State" } th { "Whose" } th { "Network" } th { "Since" } th { "Until" } th.end { span hidden { "Act" } } } }
+                thead { tr { th { "Address" } th { "State" } th { "Whose" } th { "Network" } th { "Since" } th { "Until" } th.end { span.unseen { "Act" } } } }
                 tbody { @for lease in leases.iter().take(LEASES_MAX) { (row(lease, snapshot, may)) } }
             }
         }

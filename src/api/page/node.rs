@@ -11,12 +11,14 @@ use crate::api::context::Context;
 use crate::api::page::bits::{Act, Field, Form, moment, segment, time, title_below};
 use crate::api::page::layout::{Page, Refused, Visit};
 use crate::api::page::nodes::tags;
+use crate::api::page::record::Attempts;
 use crate::api::page::stage::standings;
 use crate::api::v1::boot::decision;
 use crate::api::v1::cloud_init::{CallBody, PreviewBody, calls, render};
 use crate::api::v1::explain::{StepBody, explain};
 use crate::api::v1::nodes::find;
 use crate::api::v1::observed::leases_of;
+use crate::api::v1::query;
 use crate::api::v1::trust::{NodeTrustBody, show as trust};
 use crate::api::v1::types::{BootBody, LeaseBody, NodeBody};
 use crate::model::{Arch, BootPolicy, LeaseKey, Node, Role};
@@ -30,6 +32,7 @@ pub(crate) async fn show(
     State(context): State<Context>,
     visit: Visit,
     Path(name): Path<String>,
+    RawQuery(raw): RawQuery,
 ) -> Result<Response, Refused> {
     let snapshot = context.snapshot.load();
     let node = Arc::clone(find(&snapshot, &name)?);
@@ -37,7 +40,8 @@ pub(crate) async fn show(
         let path = format!("/ui/nodes/{}", segment(node.name.as_str()));
         return Ok(axum::response::Redirect::to(&path).into_response());
     }
-    let standing = standings(&context, &snapshot).remove(&node.id).unwrap_or_default();
+    let standing = standings(&context, &snapshot).await.remove(&node.id).unwrap_or_default();
+    let attempts = Attempts::of(&context, &name, query::field(raw.as_deref(), "record")).await;
     let steps = steps(&context, &node).await;
     let Json(preview) = render(State(context.clone()), Path(name.clone())).await?;
     let Json(trust) = trust(State(context.clone()), Path(name.clone())).await?;
@@ -58,6 +62,12 @@ pub(crate) async fn show(
         div data-part="title" { (title_below(("/ui/nodes", "Nodes"), &name, about, html! {})) }
         div.split {
             div.stack {
+                section.card data-part="record" aria-label="Boot" {
+                    @match &attempts {
+                        Some(attempts) => (attempts.card(&name)),
+                        None => { header { h2 { "Boots" } } p.soft { "It was not heard yet. Switch it on, and each step of its boot shows up here." } },
+                    }
+                }
                 section.card data-part="events" aria-labelledby="happened" { (happened(&own)) }
                 section.card aria-labelledby="would" { (would(&steps)) }
                 section.card aria-labelledby="sees" { (sees(&preview)) }

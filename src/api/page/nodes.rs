@@ -68,7 +68,7 @@ fn holds(node: &Node, text: &str) -> bool {
 /// `GET /ui/nodes?q=…&group=…&stage=…&page=…`.
 pub(crate) async fn list(State(context): State<Context>, visit: Visit, RawQuery(raw): RawQuery) -> Response {
     let snapshot = context.snapshot.load();
-    let (wanted, known) = (Wanted::read(raw.as_deref()), standings(&context, &snapshot));
+    let (wanted, known) = (Wanted::read(raw.as_deref()), standings(&context, &snapshot).await);
     let set = wanted.set(&snapshot);
     let stage = |node: &Node| known.get(&node.id).map_or(Stage::Quiet, |standing| standing.stage);
     let mut nodes: Vec<&Arc<Node>> = snapshot

@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{RawQuery, State};
+use axum::http::Uri;
 use axum::response::Response;
 use maud::{Markup, html};
 
 use crate::api::context::Context;
 use crate::api::page::bits::{bytes, count, counted, empty, segment, time, title};
 use crate::api::page::layout::{Page, Visit};
+use crate::api::page::record;
 use crate::api::page::stage::{Stage, Standing, standings};
 use crate::api::v1::query;
+use crate::api::v1::records::causes;
 use crate::api::v1::status::{FindingBody, Severity, StatusBody, status};
 use crate::api::v1::traffic::{TrafficBody, traffic};
 use crate::model::{Inventory, Node, NodeId, Role};
@@ -75,12 +79,14 @@ pub(crate) async fn now(State(context): State<Context>, visit: Visit, RawQuery(r
     let inventory = &snapshot.inventory;
     let (by, only) =
         (By::chosen(raw, inventory), query::field(raw, "stage").and_then(|name| Stage::from_name(&name)));
-    let mut known: BTreeMap<NodeId, Standing> = standings(&context, &snapshot);
+    let mut known: BTreeMap<NodeId, Standing> = standings(&context, &snapshot).await;
     let tiles: Vec<Tile<'_>> = inventory
         .nodes
         .values()
         .map(|node| Tile { node, standing: known.remove(&node.id).unwrap_or_default() })
         .collect();
+    let failed = causes(State(context.clone()), Uri::from_static("/")).await;
+    let failed = failed.map_or_else(|_| Vec::new(), |Json(failed)| failed);
     let totals = totals(tiles.iter());
     let events = context.journal.after(0, usize::MAX).events;
     let shown: Vec<&Tile<'_>> =
@@ -99,6 +105,7 @@ pub(crate) async fn now(State(context): State<Context>, visit: Visit, RawQuery(r
                 @if !tiles.is_empty() { (grid(shown, by, inventory)) }
             }
             div.stack {
+                div data-part="causes" { @if !failed.is_empty() { section.card { header { h2 { "Why nodes did not boot" } } (record::causes(&failed)) } } }
                 section.card data-part="findings" { (findings(&status.findings)) }
                 section.card data-part="latest" { (latest(&events)) }
             }

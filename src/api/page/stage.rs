@@ -1,30 +1,24 @@
-//! How far each node is, read off what the head remembers: its journal, and which nodes said that they are up.
-//!
-//! A boot record says this better where there is one; it takes the place of `standings`, and nothing else changes.
+//! How far each node is, read off its latest boot record.
 
 use std::collections::BTreeMap;
 
 use crate::api::context::Context;
-use crate::base::{Millis, Timestamp};
-use crate::model::{NodeId, Snapshot};
-use crate::transport::clock::now;
-use crate::transport::journal::Event;
+use crate::base::Timestamp;
+use crate::model::boot_record::{Outcome, Phase};
+use crate::model::{BootRecord, NodeId, Snapshot};
 
-/// A node that began to boot and was not heard of for so long is waited for no more.
-const PATIENCE: Millis = Millis(30 * 60 * 1000);
-
-/// How far a node is. The order is that of a boot.
+/// How far a node is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Stage {
-    /// Nothing was heard lately.
+    /// It was never heard, or left for something that is not the head's.
     Quiet,
-    /// It asked for its address.
+    /// It asked for its address, and no more yet; or it waits for somebody's decision.
     Starting,
-    /// It fetches its script, kernel or root.
+    /// It has its script, and fetches what that names.
     Loading,
-    /// It said that it is up.
+    /// It said that it is up, or runs as far as the head can see.
     Up,
-    /// Something broke off.
+    /// It did not come up.
     Trouble,
 }
 
@@ -54,6 +48,21 @@ impl Stage {
     pub(crate) fn from_name(name: &str) -> Option<Stage> {
         Stage::ALL.into_iter().find(|stage| stage.name() == name)
     }
+
+    /// Of an attempt; none if the machine went on by another of its interfaces.
+    fn of(record: &BootRecord) -> Option<Stage> {
+        match record.outcome {
+            Outcome::Dropped => None,
+            Outcome::Left => Some(Stage::Quiet),
+            Outcome::Up | Outcome::Settled => Some(Stage::Up),
+            Outcome::Failed => Some(Stage::Trouble),
+            Outcome::Waits => Some(Stage::Starting),
+            Outcome::UnderWay if record.steps.iter().any(|step| step.phase >= Phase::Script) => {
+                Some(Stage::Loading)
+            }
+            Outcome::UnderWay => Some(Stage::Starting),
+        }
+    }
 }
 
 /// How far a node is, since when, and by what this is known.
@@ -70,90 +79,62 @@ impl Default for Standing {
     }
 }
 
-/// Of every node that anything is known about.
-pub(crate) fn standings(context: &Context, snapshot: &Snapshot) -> BTreeMap<NodeId, Standing> {
-    let mut known = BTreeMap::new();
-    for event in context.journal.after(0, usize::MAX).events {
-        let node = event.node.as_deref().and_then(|name| snapshot.by_name(name));
-        if let (Some(node), Some(stage)) = (node, told(&event)) {
-            known.insert(node.id, Standing { stage, at: Some(event.time), text: event.text.clone() });
+/// Of every node that was heard. Of a node with several interfaces the one heard last tells.
+pub(crate) async fn standings(context: &Context, snapshot: &Snapshot) -> BTreeMap<NodeId, Standing> {
+    let records = context.recorder.latest().await.unwrap_or_default();
+    let mut known: BTreeMap<NodeId, Standing> = BTreeMap::new();
+    for record in records {
+        let node = record.node.as_deref().and_then(|name| snapshot.by_name(name));
+        let (Some(node), Some(stage)) = (node, Stage::of(&record)) else { continue };
+        let at = Some(record.last);
+        if known.get(&node.id).is_none_or(|other| other.at <= at) {
+            known.insert(node.id, Standing { stage, at, text: said(&record) });
         }
     }
-    for (id, call) in context.calls.all().iter() {
-        if known.get(&id).is_none_or(|standing| standing.at <= Some(call.at)) {
-            known.insert(
-                id,
-                Standing { stage: Stage::Up, at: Some(call.at), text: "said that it is up".to_owned() },
-            );
-        }
-    }
-    let now = now();
-    known.values_mut().for_each(|standing| age(standing, now));
     known
 }
 
-/// What an event says about its node.
-fn told(event: &Event) -> Option<Stage> {
-    let number = |name| event.data.get(name).and_then(|text| text.parse::<u64>().ok());
-    match event.kind {
-        "lease" if event.data.get("stage").is_some_and(|stage| stage != "system") => Some(Stage::Starting),
-        "boot" if event.data.contains_key("up") => Some(Stage::Up),
-        // A root by blocks is never read as a whole.
-        "boot" if event.data.contains_key("touched") => None,
-        "boot" if number("bytes").zip(number("of")).is_some_and(|(bytes, of)| bytes < of) => {
-            Some(Stage::Trouble)
-        }
-        "boot" => Some(Stage::Loading),
-        _ => None,
-    }
-}
-
-fn age(standing: &mut Standing, now: Timestamp) {
-    let waits = matches!(standing.stage, Stage::Starting | Stage::Loading);
-    if waits && standing.at.is_some_and(|at| now.since(at) > PATIENCE) {
-        standing.stage = Stage::Quiet;
+fn said(record: &BootRecord) -> String {
+    match (&record.verdict, record.outcome) {
+        (Some(verdict), Outcome::Failed) => verdict.summary.clone(),
+        (_, outcome) => match record.steps.last() {
+            Some(step) if outcome == Outcome::UnderWay => format!("at {}", step.phase),
+            _ => outcome.to_string(),
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::api::page::stage::{Stage, Standing, age, told};
+    use crate::api::page::stage::Stage;
     use crate::base::Timestamp;
-    use crate::transport::journal::{Entry, Journal};
+    use crate::model::BootRecord;
+    use crate::model::boot_record::{Fate, Outcome, Phase, Step};
 
-    fn stage(entry: Entry) -> Option<Stage> {
-        let journal = Journal::new(Timestamp(1));
-        journal.write(entry);
-        told(&journal.after(0, 1).events[0])
-    }
-
-    #[test]
-    fn events_tell_how_far_a_node_is() {
-        let entry = |kind| Entry::new(Timestamp(0), kind, "");
-        assert_eq!(stage(entry("lease").with("stage", "firmware")), Some(Stage::Starting));
-        assert_eq!(
-            stage(entry("lease").with("stage", "system")),
-            None,
-            "a system that runs takes its address too"
-        );
-        assert_eq!(stage(entry("boot").with("rule", "x")), Some(Stage::Loading));
-        assert_eq!(stage(entry("boot").with("bytes", 10).with("of", 10)), Some(Stage::Loading));
-        assert_eq!(stage(entry("boot").with("bytes", 9).with("of", 10)), Some(Stage::Trouble));
-        assert_eq!(stage(entry("boot").with("bytes", 9).with("of", 10).with("touched", 9)), None);
-        assert_eq!(stage(entry("boot").with("up", "x")), Some(Stage::Up));
-        assert_eq!(stage(entry("inventory")), None);
-    }
-
-    #[test]
-    fn a_boot_that_nobody_heard_the_end_of_is_quiet_after_a_while() {
-        let after = |stage, now| {
-            let mut standing = Standing { stage, at: Some(Timestamp(0)), text: String::new() };
-            age(&mut standing, Timestamp(now));
-            standing.stage
+    fn record(outcome: Outcome, phases: &[Phase]) -> BootRecord {
+        let step = |phase: &Phase| Step {
+            phase: *phase,
+            fate: Fate::Done,
+            first: Timestamp(0),
+            last: Timestamp(0),
+            tries: 1,
+            bytes: 0,
+            of: 0,
+            address: None,
+            what: String::new(),
+            result: String::new(),
         };
-        assert_eq!(after(Stage::Loading, 60_000), Stage::Loading);
-        assert_eq!(after(Stage::Loading, 3_600_000), Stage::Quiet);
-        assert_eq!(after(Stage::Up, 3_600_000), Stage::Up);
-        assert_eq!(after(Stage::Trouble, 3_600_000), Stage::Trouble);
+        let bare = BootRecord::new("00:00:5e:00:53:01".parse().unwrap(), Timestamp(0));
+        BootRecord { outcome, steps: phases.iter().map(step).collect(), ..bare }
+    }
+
+    #[test]
+    fn an_attempt_tells_how_far_its_node_is() {
+        let of = |outcome, phases: &[Phase]| Stage::of(&record(outcome, phases));
+        assert_eq!(of(Outcome::UnderWay, &[Phase::Firmware, Phase::Ipxe]), Some(Stage::Starting));
+        assert_eq!(of(Outcome::UnderWay, &[Phase::Firmware, Phase::Script]), Some(Stage::Loading));
+        assert_eq!(of(Outcome::Settled, &[Phase::Root]), Some(Stage::Up));
+        assert_eq!(of(Outcome::Failed, &[Phase::Root]), Some(Stage::Trouble));
+        assert_eq!(of(Outcome::Dropped, &[Phase::Firmware]), None, "the other interface tells");
     }
 }

@@ -53,7 +53,7 @@ fn table(rows: &[SessionBody], may: bool) -> Markup {
         header { h2 { (counted(rows.len(), "node")) } p { "the last session of each" } }
         div.scroll tabindex="0" role="region" aria-label="Boot sessions" {
             table {
-                thead { tr { th { "Node" } th { "State" } th { "Level" } th { "Given" } th { "Begun" } th { "What happened" } th.end { span hidden { "Act" } } } }
+                thead { tr { th { "Node" } th { "State" } th { "Level" } th { "Given" } th { "Begun" } th { "What happened" } th.end { span.unseen { "Act" } } } }
                 tbody { @for session in rows.iter().take(ROWS_MAX) { (row(session, may)) } }
             }
         }
@@ -109,7 +109,7 @@ fn secret_table(rows: &[SecretBody], may: bool) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Secrets" {
             table {
-                thead { tr { th { "Name" } th { "For" } th { "What it is on a node" } th { "Level" } th { "Version" } th.end { span hidden { "Act" } } } }
+                thead { tr { th { "Name" } th { "For" } th { "What it is on a node" } th { "Level" } th { "Version" } th.end { span.unseen { "Act" } } } }
                 tbody { @for secret in rows { (secret_row(secret, may)) } }
             }
         }

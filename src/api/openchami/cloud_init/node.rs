@@ -20,7 +20,6 @@ use crate::engine::image::path::percent_decode;
 use crate::engine::record::What;
 use crate::transport::clock::now;
 use crate::transport::http::Peer;
-use crate::transport::journal::Entry;
 
 /// Octets of a WireGuard key.
 const WIREGUARD_KEY_BYTES: usize = 32;
@@ -168,9 +167,6 @@ async fn call(api: &OpenChami, peer: Peer, id: Option<&str>, bytes: &Bytes) -> R
         keys = call.keys.len(),
         "phone home"
     );
-    let name = node.name.as_str();
-    let entry = Entry::new(now(), "boot", format!("{name} is up")).node(Some(name));
-    api.context.journal.write(entry.with("up", &call.instance_id));
     api.context.calls.record(node.id, call, now());
     api.context.recorder.saw(peer.ip(), What::PhoneHome);
     Ok(StatusCode::OK)

@@ -19,7 +19,7 @@ export const follow = (renew) => {
       const answer = await fetch(location.href, { headers: { accept: "text/html" } });
       if (answer.status === 401) return location.reload();
       if (answer.ok) {
-        take(main, new DOMParser().parseFromString(await answer.text(), "text/html"));
+        take(new DOMParser().parseFromString(await answer.text(), "text/html"));
         renew(main);
       }
     } catch {
@@ -50,13 +50,20 @@ export const follow = (renew) => {
 };
 
 // Takes over the parts of another reading of this page. What has the focus stays what it is.
-const take = (main, next) => {
-  for (const part of main.querySelectorAll("[data-part]")) {
+const take = (next) => {
+  for (const part of document.querySelectorAll("[data-part]")) {
     const other = next.querySelector(`[data-part="${part.dataset.part}"]`);
     if (!other || part.contains(document.activeElement) && !part.dataset.keep) continue;
     if (part.dataset.keep) keep(part, other);
-    else if (part.innerHTML !== other.innerHTML) part.replaceChildren(...other.childNodes);
+    else if (part.innerHTML !== other.innerHTML) replace(part, other);
   }
+};
+
+// What was chosen stays chosen.
+const replace = (part, other) => {
+  const chosen = new Set([...part.querySelectorAll("input:checked")].map((box) => box.value));
+  part.replaceChildren(...other.childNodes);
+  for (const box of part.querySelectorAll("input[type=checkbox]")) box.checked = chosen.has(box.value);
 };
 
 // The same links in the same order change their class and name only: ten thousand of them, and none moves.
