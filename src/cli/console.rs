@@ -32,8 +32,8 @@ const ADDRESSES_MAX: usize = 6;
 /// Show how this head is, where its page is, and the code of a new one; for the screen before it
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The appliance shows it on its screen and on its serial console. Run it as root or as the user muster: others cannot
-read the code.
+The appliance shows it on its screen and its serial console. Only root and the user muster can read
+the code.
 
 Examples:
   muster console
