@@ -88,13 +88,13 @@ impl Backend for Disk {
         Ok(Default::default())
     }
 
-    fn boots(&mut self, _mac: muster::base::Mac) -> Result<Vec<muster::model::BootRecord>, StoreError> {
+    fn boots(&mut self, _mac: Mac) -> Result<Vec<muster::model::BootRecord>, StoreError> {
         Ok(Vec::new())
     }
 
     fn packets(
         &mut self,
-        _of: (muster::base::Mac, muster::base::Timestamp),
+        _of: (Mac, muster::base::Timestamp),
     ) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }

@@ -31,6 +31,7 @@ use muster::transport::http::Http;
 use muster::transport::tasks::Tasks;
 use muster::transport::vault::Vault;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use head::{Head, SITE, mac};
@@ -131,7 +132,8 @@ impl Served {
         let http = Http::new(head.router());
         let plain = http.listen("127.0.0.1:0".parse().unwrap(), &tasks).unwrap();
         let config = Config::parse(&format!("{SITE}[https]\nlisten = [\"127.0.0.1:{tls}\"]\n")).unwrap();
-        https::start(&config, &vault, &http, &tasks).unwrap();
+        let told = watch::channel(Arc::new(config.site.clone())).0;
+        https::start(&config, &vault, &http, None, told, &tasks).unwrap();
         fs::write(folder.path().join("ca.pem"), vault.authority.pem()).unwrap();
         Served { head, vault, plain, tls, folder, _tasks: tasks }
     }
@@ -143,7 +145,7 @@ impl Served {
         let mac = mac(1).parse().unwrap();
         trust.sessions.boots(node, Channel { mac, address: None, relay: None, uuid: None, arch: None });
         let session = trust.sessions.of(node).pop().unwrap().id;
-        let served = trust.sessions.change(session, |session| Ok(session.script(NODE, SESSION_LIFE, now())));
+        let served = trust.sessions.change(session, |session| Ok(session.script(NODE, None, SESSION_LIFE, now())));
         assert!(served.await.unwrap());
         let url = format!("http://{}/b/{session}/boot.cpio", self.plain);
         let archive = blocking(move || Command::new("curl").args(["-sSf", &url]).output().unwrap()).await;
