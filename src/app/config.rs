@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::config::images::Images;
@@ -24,7 +25,7 @@ use crate::engine::record::Keep as Records;
 use crate::model::{Role, Site};
 use crate::transport::acme::Acme;
 use crate::transport::blobs::Settings;
-use crate::transport::http::StreamSettings;
+use crate::transport::http::{ImageRoot, StreamSettings};
 use crate::transport::loaders::DIRECTORIES;
 
 /// Everything that is configured.
@@ -152,6 +153,16 @@ impl Config {
         list.sort();
         list.dedup();
         if list.is_empty() { Ok(config) } else { Err(list) }
+    }
+
+    /// Opens the directory of plain files below the images.
+    ///
+    /// # Errors
+    /// It is not there, or is none.
+    pub(crate) fn image_root(&self) -> anyhow::Result<Option<ImageRoot>> {
+        let open =
+            |path: &PathBuf| ImageRoot::open(path).with_context(|| format!("images.root {}", path.display()));
+        self.images.as_ref().map(open).transpose()
     }
 
     /// True if the head sets addresses on its links, which takes `CAP_NET_ADMIN`.

@@ -32,7 +32,7 @@ use crate::transport::clock::now;
 use crate::transport::dhcp::{Dhcp, Handle};
 use crate::transport::dns::Dns;
 use crate::transport::egress::Egress;
-use crate::transport::http::{Http, ImageRoot};
+use crate::transport::http::Http;
 use crate::transport::journal::Journal;
 use crate::transport::link::{self, Managed};
 use crate::transport::loaders::Loaders;
@@ -180,7 +180,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
     report_loaders(&loaders);
     let parts = trust::Parts {
-        measures: Measures::new(image_root(config)?, Some(Arc::clone(&loaders))),
+        measures: Measures::new(config.image_root()?, Some(Arc::clone(&loaders))),
         store: &store,
         loaded: (loaded.sessions, loaded.session_sequence),
         dossiers: loaded.dossiers,
@@ -275,13 +275,6 @@ async fn open_blobs(config: &Config, data_dir: &Path) -> anyhow::Result<Blobs> {
     opened.context("the blobs in the data directory cannot be used")
 }
 
-/// The directory of plain files below the images.
-fn image_root(config: &Config) -> anyhow::Result<Option<ImageRoot>> {
-    let open =
-        |path: &PathBuf| ImageRoot::open(path).with_context(|| format!("images.root {}", path.display()));
-    config.images.as_ref().map(open).transpose()
-}
-
 /// What the status tells of the daemon itself.
 fn about(config: &Config, data_dir: &Path, loaders: &Arc<Loaders>) -> About {
     let on = |protocol: &'static str, addresses: &[SocketAddr]| -> Vec<Listener> {
@@ -363,7 +356,7 @@ fn start_http(
     (vault, outside): (&Arc<Vault>, Option<&Arc<AcmeState>>),
     tasks: &Tasks,
 ) -> anyhow::Result<Http> {
-    let images = image_root(config)?;
+    let images = config.image_root()?;
     let parts = Parts {
         context: context.clone(),
         loaders: Arc::clone(loaders),

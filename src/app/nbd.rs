@@ -32,10 +32,7 @@ pub(crate) fn start(config: &Config, context: &Context, tasks: &Tasks) -> anyhow
     if config.nbd.is_empty() {
         return Ok(());
     }
-    let root = match &config.images {
-        None => None,
-        Some(path) => Some(ImageRoot::open(path).with_context(|| format!("images.root {}", path.display()))?),
-    };
+    let root = config.image_root()?;
     let (listed, allowed) = (root.clone(), Arc::clone(&context.snapshot));
     let (images, tagged) = (context.clone(), context.clone());
     let (told, journal) = (Arc::clone(&context.snapshot), context.journal.clone());

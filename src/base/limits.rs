@@ -422,24 +422,3 @@ pub const READER_SPAN: Millis = Millis::from_secs(120);
 
 /// A machine that unpacks while it reads is slow; what is slower than 2 kB/s is no machine that boots.
 pub const READER_BYTES_MIN: u64 = 256 << 10;
-
-/// Values of secrets that a node was given and that are remembered: some dozens of secrets, changed each month for
-/// two years. Of more the oldest are forgotten.
-pub const HELD_MAX: usize = 1024;
-
-/// Findings of one attestation that are remembered; there are fewer kinds.
-pub const FINDINGS_MAX: usize = 32;
-
-/// TPMs that one request lets in: all nodes of the largest site would be a body of 20 MB, and nobody compares more
-/// codes than these at once.
-pub const ENROL_LIST_MAX: usize = 10_000;
-
-/// How long a group's TPMs may be let in without codes: a working day in the machine room.
-pub const ENROL_WINDOW_MAX: Millis = Millis::from_secs(8 * 3600);
-
-/// Kernels and sets of initrds whose digests are remembered: each version of each image that boots, with room. Each
-/// takes some hundred octets.
-pub const MEASURED_FILES_MAX: usize = 1024;
-
-/// A command line that is remembered with its boot. Linux takes 2048 octets on x86 and arm64.
-pub const COMMAND_LINE_BYTES_MAX: usize = 8 << 10;

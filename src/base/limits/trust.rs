@@ -69,3 +69,24 @@ pub const EVENT_LOG_BYTES_MAX: usize = 1 << 20;
 
 /// Measurements in it: firmware with many option ROMs writes some hundreds.
 pub const EVENT_LOG_EVENTS_MAX: usize = 4096;
+
+/// Values of secrets that a node was given and that are remembered: some dozens of secrets, changed each month for
+/// two years. Of more the oldest are forgotten.
+pub const HELD_MAX: usize = 1024;
+
+/// Findings of one attestation that are remembered; there are fewer kinds.
+pub const FINDINGS_MAX: usize = 32;
+
+/// TPMs that one request lets in: all nodes of the largest site would be a body of 20 MB, and nobody compares more
+/// codes than these at once.
+pub const ENROL_LIST_MAX: usize = 10_000;
+
+/// How long a group's TPMs may be let in without codes: a working day in the machine room.
+pub const ENROL_WINDOW_MAX: Millis = Millis::from_secs(8 * 3600);
+
+/// Kernels and sets of initrds whose digests are remembered: each version of each image that boots, with room. Each
+/// takes some hundred octets.
+pub const MEASURED_FILES_MAX: usize = 1024;
+
+/// A command line that is remembered with its boot. Linux takes 2048 octets on x86 and arm64.
+pub const COMMAND_LINE_BYTES_MAX: usize = 8 << 10;
