@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
 
 use crate::app::config::Config;
-use crate::app::https::{Keeper, Served, names};
+use crate::app::https::{Keeper, Served, names, scope};
 use crate::base::Millis;
 use crate::transport::clock::now;
 use crate::transport::http::{Certificates, Http, tls};
@@ -46,6 +46,24 @@ fn the_certificate_is_for_every_name_and_address_of_the_head() {
         assert!(names.contains(name), "{name} is not in {names:?}");
     }
     assert!(!names.contains("::") && !names.contains("0.0.0.0"));
+}
+
+#[test]
+fn the_authority_is_made_for_all_of_the_site_and_nothing_else() {
+    let text = "[cluster]\nname = \"demo\"\ndomain = \"demo.example\"\naddress = \"198.51.100.7\"\n\
+                [https]\nnames = [\"extra.example\", \"2001:db8::1\"]\nlisten = [\"192.0.2.9:8443\"]\n\
+                [[network]]\nname = \"boot\"\naddress = \"203.0.113.254/25\"\ndomain = \"boot.example\"";
+    let config = Config::parse(text).unwrap();
+    let scope = scope(&config);
+    for name in names(&config) {
+        assert!(scope.permits(&name), "{name} is not in {scope:?}");
+    }
+    for good in ["nid001.demo.example", "nid001.boot.example", "203.0.113.1", "198.51.100.7", "2001:db8::1"] {
+        assert!(scope.permits(good), "{good}");
+    }
+    for bad in ["bank.example", "example", "203.0.113.129", "198.51.100.8", "2001:db8::2", "8.8.8.8"] {
+        assert!(!scope.permits(bad), "{bad}");
+    }
 }
 
 #[test]
