@@ -54,9 +54,8 @@ impl Parcel<'_> {
             choice.items.iter().map(|item| (item.id.clone(), item.version)).collect();
         chosen.dedup(); // host keys are one secret in several files
         let withheld: Vec<String> = choice.withheld.iter().map(|one| one.id.clone()).collect();
-        if self.level == Level::Grant {
-            choice.items.push(self.cloud_init(trust, node, session)?);
-        }
+        // At each level anew: the token says how far the node is, and takes the place of the one before.
+        choice.items.push(self.cloud_init(trust, node, session)?);
         let token = self.token(Purpose::Node, trust, node, session)?;
         let plain = Contents { choice, token, server_time: self.now.0 / 1000 }.emit();
         if plain.len() > BUNDLE_BYTES_MAX {
