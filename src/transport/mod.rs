@@ -13,6 +13,7 @@ pub mod link;
 pub mod loaders;
 pub mod nbd;
 pub mod notify;
+pub mod oidc;
 pub mod sessions;
 pub mod swarm;
 pub mod tasks;
