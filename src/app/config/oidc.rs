@@ -71,8 +71,8 @@ mod tests {
     use crate::engine::token::oidc::Roles;
 
     fn problems(text: &str) -> String {
-        let error = Config::parse(text).unwrap_err();
-        error.to_string()
+        let problems = Config::parse(text).unwrap_err();
+        problems.iter().map(|problem| format!("{problem}\n")).collect()
     }
 
     #[test]

@@ -17,7 +17,8 @@ const STEP_S: u64 = 30;
 /// Codes are taken from so many steps before and after the present one: clocks of phones differ.
 const STEPS_APART: u64 = 1;
 
-const DIGITS: u32 = 6;
+/// Six digits.
+const CODES: u32 = 1_000_000;
 
 /// The step of a time.
 #[must_use]
@@ -28,7 +29,7 @@ pub fn step(now: Timestamp) -> u64 {
 /// The code of a step, with leading zeros.
 #[must_use]
 pub fn code(key: &[u8], step: u64) -> String {
-    let number = truncated(key, step) % 10_u32.pow(DIGITS);
+    let number = truncated(key, step) % CODES;
     format!("{number:06}")
 }
 
