@@ -226,7 +226,10 @@ async fn with_secret() -> head::Head {
 async fn grant(head: &head::Head) -> Grant {
     let id = head.context.snapshot.load().by_name("nid001").unwrap().id;
     let mac = head::mac(1).parse().unwrap();
-    head.context.trust.sessions.boots(id, Channel { mac, address: None, relay: None, uuid: None, arch: None });
+    head.context
+        .trust
+        .sessions
+        .boots(id, Channel { mac, address: None, relay: None, uuid: None, arch: None });
     let path = format!("/boot/script?mac={}", head::mac(1).replace(':', "-"));
     let script = head.ask_from(NODE, "GET", &path, "").await.is(200);
     let word = script.split_whitespace().find(|word| word.contains("/b/")).unwrap().to_owned();

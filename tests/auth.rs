@@ -239,7 +239,7 @@ async fn every_route_asks_for_just_what_the_table_says() {
 #[test]
 fn no_more_is_open_than_this() {
     let open = RULES.iter().filter(|rule| rule.need == Need::Open).map(|rule| rule.path);
-    let wanted = "/api/v1/claim /api/v1/login /api/v1/openapi.json / /ui/login /ui/claim /ui/assets/** /boot.ipxe /boot/script /loaders/** /images/** /openchami/** \
+    let wanted = "/api/v1/claim /api/v1/login /api/v1/oidc/login /api/v1/oidc/callback /api/v1/openapi.json / /ui/login /ui/claim /ui/assets/** /boot.ipxe /boot/script /loaders/** /images/** /openchami/** \
         /b/{}/boot.cpio /node/v1/claim /node/v1/attest/start /node/v1/attest/finish /node/v1/sealed /node/v1/keyset /token /oauth2/token /oauth/token \
         /keys /.well-known/jwks.json /.well-known/openid-configuration /ca.crt /ca.pem /ca.sha256 /site.pub /hsm/v2/service/ready \
         /hsm/v2/service/liveness /hsm/v2/service/values/** /hsm/v2/State/Components \

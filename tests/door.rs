@@ -19,7 +19,9 @@ use tower::ServiceExt;
 use head::{Head, SITE};
 use muster::api::auth::{Door, Policy};
 use muster::app::routes::{self, Parts};
+use muster::base::base32;
 use muster::engine::token::Trust;
+use muster::engine::token::totp;
 use muster::transport::clock::now;
 use muster::transport::http::{Peer, Secure};
 use muster::transport::loaders::Loaders;
@@ -33,7 +35,7 @@ const SAME: (&str, &str) = ("sec-fetch-site", "same-origin");
 struct Site {
     router: Router,
     head: Head,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 struct Answer {
@@ -58,8 +60,15 @@ impl Answer {
 
 impl Site {
     fn start() -> Site {
-        let head = Head::start(SITE);
-        let folder = tempfile::tempdir().unwrap();
+        Site::on(Head::start(SITE), tempfile::tempdir().unwrap())
+    }
+
+    /// The same head after a restart of its door: what was in memory alone is gone.
+    fn again(self) -> Site {
+        Site::on(self.head, self.folder)
+    }
+
+    fn on(head: Head, folder: tempfile::TempDir) -> Site {
         let vault = Arc::new(Vault::open(folder.path(), now()).unwrap());
         let policy = Policy {
             closed: true,
@@ -75,7 +84,7 @@ impl Site {
         let loaders = Arc::new(Loaders::open(Vec::new(), None));
         let site_key = Arc::clone(&vault.site);
         let router = door.before(routes::router(&Parts { context, loaders, images: None, site_key }));
-        Site { router, head, _folder: folder }
+        Site { router, head, folder }
     }
 
     /// A head that knows alice, who is an administrator.
@@ -403,4 +412,119 @@ async fn names_that_are_not_there_take_as_long_as_wrong_passwords() {
     }
     let ratio = spans[1].as_secs_f64() / spans[0].as_secs_f64();
     assert!((0.4..2.5).contains(&ratio), "{spans:?}");
+}
+
+/// The key of one-time codes that a user gets.
+async fn code_key(site: &Site, name: &str) -> Vec<u8> {
+    let made = site.local("POST", &format!("/api/v1/users/{name}/totp"), Value::Null).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let key = made.json()["key"].as_str().unwrap().to_owned();
+    assert!(made.json()["link"].as_str().unwrap().contains(&key), "{}", made.text);
+    base32::decode(&key).unwrap()
+}
+
+async fn login_with(site: &Site, code: Option<&str>) -> Answer {
+    let mut body = json!({"name": "alice", "password": PASSWORD});
+    if let Some(code) = code {
+        body["code"] = json!(code);
+    }
+    site.tls(&[HOST, SAME], ("POST", "/api/v1/login"), body).await
+}
+
+#[tokio::test]
+async fn a_user_with_a_key_needs_a_code_which_counts_once() {
+    let site = Site::with_alice().await;
+    let before = site.login("alice").await;
+    let key = code_key(&site, "alice").await;
+    assert_eq!(site.nodes(&before).await, 401, "sessions of before end");
+    let users = site.local("GET", "/api/v1/users", Value::Null).await;
+    assert_eq!(users.json()[0]["totp"], json!(true));
+    let stored = format!("{:?}", site.head.context.snapshot.load().inventory.documents);
+    let shown = base32::encode(&key);
+    assert!(
+        !stored.to_lowercase().contains(&shown) && !users.text.to_lowercase().contains(&shown),
+        "{stored}"
+    );
+    let refused = login_with(&site, None).await;
+    assert_eq!(refused.status, 401);
+    assert_eq!(refused.json()["problems"][0]["field"], json!("code"), "{}", refused.text);
+    let present = totp::step(now());
+    let far = totp::code(&key, present + 100);
+    assert_eq!(login_with(&site, Some(&far)).await.status, 401);
+    let code = totp::code(&key, present);
+    let wrong_password = json!({"name": "alice", "password": "not the password", "code": code});
+    let refused = site.tls(&[HOST, SAME], ("POST", "/api/v1/login"), wrong_password).await;
+    assert!(refused.status == 401 && !refused.text.contains("code"), "a code is no oracle: {}", refused.text);
+    assert_eq!(login_with(&site, Some(&code)).await.status, 200);
+    assert_eq!(login_with(&site, Some(&code)).await.status, 401, "somebody looked over her shoulder");
+    // The vault's key is replaced; hers is what it was.
+    let rotated = site.local("POST", "/api/v1/keys/kek/rotate", Value::Null).await;
+    assert_eq!(rotated.status, 200, "{}", rotated.text);
+    assert_eq!(login_with(&site, Some(&totp::code(&key, present + 1))).await.status, 200);
+    assert_eq!(site.local("DELETE", "/api/v1/users/alice/totp", Value::Null).await.status, 204);
+    assert_eq!(login_with(&site, None).await.status, 200);
+    assert_eq!(site.local("POST", "/api/v1/users/nobody/totp", Value::Null).await.status, 404);
+}
+
+/// A password that is not fresh opens no value and makes no new way in, but everything else.
+#[tokio::test]
+async fn what_shows_a_value_in_a_session_needs_a_password_of_the_last_minutes() {
+    let site = Site::with_alice().await;
+    let put = json!({"min_level": "1", "what": "opaque", "value": "aHVudGVyMg=="});
+    assert_eq!(site.local("PUT", "/api/v1/secrets/disk", put).await.status, 201);
+    let cookie = site.login("alice").await;
+    let reveal = ("POST", "/api/v1/secrets/disk/reveal");
+    let fields = |cookie: &str| [HOST, SAME, ("cookie", cookie.to_owned().leak())];
+    assert_eq!(site.tls(&fields(&cookie), reveal, Value::Null).await.status, 200, "she logged in just now");
+    let site = site.again();
+    assert_eq!(site.nodes(&cookie).await, 200, "the session goes on");
+    let user = json!({"name": "eve", "role": "admin", "password": PASSWORD});
+    let token = json!({"subject": "eve", "role": "admin"});
+    for (request, body) in [
+        (reveal, Value::Null),
+        (("POST", "/api/v1/secrets/disk/%72eveal"), Value::Null),
+        (("POST", "/api/v1/users"), user),
+        (("POST", "/api/v1/users/alice/totp"), Value::Null),
+        (("DELETE", "/api/v1/users/alice/totp"), Value::Null),
+        (("PATCH", "/api/v1/users/alice"), json!({"password": "another password"})),
+        (("POST", "/api/v1/tokens"), token),
+        (("POST", "/api/v1/keys/kek/rotate"), Value::Null),
+    ] {
+        let refused = site.tls(&fields(&cookie), request, body).await;
+        assert_eq!(refused.status, 401, "{request:?}: {}", refused.text);
+        let challenge = refused.headers[header::WWW_AUTHENTICATE].to_str().unwrap();
+        assert!(challenge.contains("insufficient_user_authentication"), "{request:?}: {challenge}");
+    }
+    let show = async |password: &str| {
+        site.tls(&fields(&cookie), ("POST", "/api/v1/reauth"), json!({"password": password})).await.status
+    };
+    assert_eq!(show("not the password").await, 401);
+    assert_eq!(site.tls(&fields(&cookie), reveal, Value::Null).await.status, 401);
+    assert_eq!(show(PASSWORD).await, 204);
+    let shown = site.tls(&fields(&cookie), reveal, Value::Null).await;
+    assert_eq!((shown.status, &shown.json()["value"]), (200, &json!("aHVudGVyMg==")));
+    // Another session of hers is not fresh by that; a token and the socket have no password to show.
+    let other = site.login("alice").await;
+    let site = site.again();
+    assert_eq!(site.tls(&fields(&other), reveal, Value::Null).await.status, 401);
+    assert_eq!(site.local("POST", "/api/v1/secrets/disk/reveal", Value::Null).await.status, 200);
+    let alone = site.local("POST", "/api/v1/reauth", json!({"password": PASSWORD})).await;
+    assert_eq!(alone.status, 403, "{}", alone.text);
+}
+
+#[tokio::test]
+async fn a_fresh_password_of_a_user_with_a_key_takes_a_code_too() {
+    let site = Site::with_alice().await;
+    let key = code_key(&site, "alice").await;
+    let present = totp::step(now());
+    let cookie = login_with(&site, Some(&totp::code(&key, present))).await.cookie();
+    let site = site.again();
+    let fields = [HOST, SAME, ("cookie", cookie.as_str())];
+    let show = async |body: Value| site.tls(&fields, ("POST", "/api/v1/reauth"), body).await.status;
+    assert_eq!(show(json!({"password": PASSWORD})).await, 401);
+    let code = totp::code(&key, present + 1);
+    assert_eq!(show(json!({"password": PASSWORD, "code": code})).await, 204);
+    let body = json!({"old": PASSWORD, "new": "another long password"});
+    let refused = site.tls(&fields, ("POST", "/api/v1/password"), body).await;
+    assert_eq!(refused.status, 401, "a password alone changes none: {}", refused.text);
 }

@@ -30,6 +30,7 @@ use muster::engine::trust::contents::{Choice, Contents, Item, Withheld};
 use muster::engine::trust::grant::Grant;
 use muster::engine::trust::keyset::{Anchor, Keyset};
 use muster::engine::trust::sealed::{Bundle, Expected, Psk, make_keys};
+use muster::engine::trust::token::{Issuance, NodeClaims, Purpose};
 use muster::model::boot_session::Channel;
 use muster::model::{BootSession, Node, NodeId, SessionState, Snapshot};
 use muster::transport::clock::now;
@@ -511,7 +512,7 @@ async fn an_attested_node_gets_the_rest_and_only_its_tpm_opens_it() {
     let secret: [u8; 32] =
         STANDARD.decode(challenge["secret"].as_str().unwrap()).unwrap().try_into().unwrap();
     let contents = boot.open(&first.json(), Some(Psk { id: &id, secret: &secret })).await;
-    assert_eq!(ids(&contents.choice), BTreeSet::from(["munge", "host-key"]));
+    assert_eq!(ids(&contents.choice), BTreeSet::from(["munge", "host-key", "cloud-init-jwt"]));
     assert_eq!((boot.session().state, boot.session().level), (SessionState::Delivered, Level::Tpm));
 }
 
@@ -605,4 +606,124 @@ async fn what_is_no_claim_names_its_field_and_costs_no_try() {
     head.ask_from(NODE, "POST", "/node/v1/claim", long).await.is(413);
     head.ask_from(NODE, "POST", "/node/v1/claim", "{}").await.is(422);
     boot.claim().await.ok();
+}
+
+/// Asks behind the door as this peer with a token.
+async fn secure_get(router: &Router, peer: Ipv4Addr, jwt: &str, path: &str) -> (u16, String) {
+    let request = Request::builder().uri(format!("/cloud-init-secure/{path}"));
+    let peer = Peer::Tcp { remote: (peer, 40000).into(), local: ([192, 0, 2, 254], 8081).into() };
+    let request = request.extension(peer).header("authorization", format!("Bearer {jwt}"));
+    let answer = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let status = answer.status().as_u16();
+    let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    (status, String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+/// nid001 in groups whose files need more than an address, each in its way.
+async fn with_documents(head: &Head) {
+    prepare(head).await;
+    for (name, level) in [("munge", "1"), ("disk", "2")] {
+        let secret = json!({"min_level": level, "what": "opaque", "value": STANDARD.encode(MARKER)});
+        head.json("PUT", &format!("/api/v1/secrets/{name}"), secret).await.ok();
+    }
+    let asks = |call: &str| {
+        format!("## template: jinja\n#cloud-config\nkey: {{{{ {call} }}}}\nid: {{{{ v1.local_hostname }}}}\n")
+    };
+    for (group, content, level) in [
+        ("compute", asks("secret('munge')") + "b64: {{ secret('munge', 'base64') }}\n", "0"),
+        ("plain", "#cloud-config\nmotd: for those who were let in\n".to_owned(), "1"),
+        ("vault", asks("secret('disk')"), "0"),
+        ("open", "#cloud-config\nmotd: hello\n".to_owned(), "0"),
+    ] {
+        head.json("PUT", &format!("/api/v1/groups/{group}"), json!({"name": group})).await;
+        let file = json!({"content": content, "min_level": level});
+        head.json("PUT", &format!("/api/v1/cloud-init/groups/{group}"), json!({"file": file})).await.ok();
+    }
+    let groups = json!({"groups": ["compute", "open", "plain", "vault"]});
+    head.json("PATCH", "/api/v1/nodes/nid001", groups).await.ok();
+}
+
+#[tokio::test]
+async fn the_open_path_refuses_what_asks_for_secrets_or_a_level_and_leaves_it_out_of_lists() {
+    let head = Head::vaulted(SITE);
+    with_documents(&head).await;
+    let ask = async |name: &str| head.ask_from(NODE, "GET", &format!("/cloud-init/{name}"), "").await;
+    let refused = ask("compute.yaml").await.is(403);
+    assert!(
+        refused.contains("compute.yaml: line 3: asks for secrets") && refused.contains("secure path"),
+        "{refused}"
+    );
+    let refused = ask("plain.yaml").await.is(403);
+    assert!(refused.contains("plain.yaml") && refused.contains("needs level 1"), "{refused}");
+    let vendor = ask("vendor-data").await.is(200);
+    assert!(vendor.contains("/open.yaml"), "{vendor}");
+    for kept in ["compute.yaml", "plain.yaml", "vault.yaml"] {
+        assert!(!vendor.contains(kept), "cloud-init would fail over a part that is refused: {vendor}");
+    }
+    // Whatever is asked for without a token, the value is nowhere; nor in what operators see.
+    let mut seen = String::new();
+    for path in [
+        "/cloud-init/user-data",
+        "/cloud-init/meta-data",
+        "/cloud-init/vendor-data",
+        "/cloud-init/compute.yaml",
+        "/cloud-init/vault.yaml",
+        "/cloud-init/admin/groups",
+        "/cloud-init/admin/impersonation/nid001/compute.yaml",
+        "/cloud-init/nid001/user-data",
+        "/cloud-init-secure/nid001/user-data",
+        "/cloud-init/admin/groups/compute",
+    ] {
+        seen += &head.ask_from(NODE, "GET", path, "").await.text();
+    }
+    let preview = head.get("/api/v1/cloud-init/render/nid001").await.is(200);
+    assert!(preview.contains("<secret munge>") && preview.contains("<secret disk>"), "{preview}");
+    seen += &preview;
+    let (marker, coded) = (String::from_utf8_lossy(MARKER), STANDARD.encode(MARKER));
+    assert!(!seen.contains(&*marker) && !seen.contains(&coded), "{seen}");
+}
+
+#[tokio::test]
+async fn templates_get_the_secrets_of_the_level_that_the_token_was_made_at() {
+    let head = Head::vaulted(SITE);
+    with_documents(&head).await;
+    let folder = tempfile::tempdir().unwrap();
+    let router = guarded(&head, folder.path());
+    let boot = Boot::begin(&head).await;
+    let contents = boot.open(&boot.claim().await.ok(), None).await;
+    let item = contents.choice.items.iter().find(|item| item.id == "cloud-init-jwt").unwrap();
+    let jwt = String::from_utf8(item.data.to_vec()).unwrap();
+    let (marker, coded) = (String::from_utf8_lossy(MARKER), STANDARD.encode(MARKER));
+    let (status, text) = secure_get(&router, NODE, &jwt, "compute.yaml").await;
+    assert_eq!((status, text), (200, format!("#cloud-config\nkey: {marker}\nid: nid001\nb64: {coded}\n")));
+    let (status, text) = secure_get(&router, NODE, &jwt, "plain.yaml").await;
+    assert!(status == 200 && text.contains("let in"), "{status} {text}");
+    let (status, text) = secure_get(&router, NODE, &jwt, "vault.yaml").await;
+    assert_eq!(status, 403, "{text}");
+    assert!(text.contains("secret disk: it needs level 2, and the node has reached 1"), "{text}");
+    assert_eq!(secure_get(&router, NODE, &jwt, "vendor-data").await.0, 403, "all of it or nothing");
+    assert_eq!(secure_get(&router, NODE, &jwt, "open.yaml").await.0, 404, "that one is for everybody");
+    assert_eq!(secure_get(&router, OTHER, &jwt, "compute.yaml").await.0, 401);
+    // The session knows what it gave away, each version once, and the refusal stands in the log.
+    secure_get(&router, NODE, &jwt, "compute.yaml").await;
+    let given = |name: &str| boot.session().deliveries.iter().filter(|one| one.secret == name).count();
+    assert_eq!((given("munge"), given("disk")), (1, 0));
+    let log = head.get("/api/v1/audit?outcome=refused").await.is(200);
+    assert!(log.contains("vault.yaml") && log.contains("needs level 2"), "{log}");
+    assert!(
+        head.get("/api/v1/audit")
+            .await
+            .is(200)
+            .contains("cloud-init compute.yaml at level 1: munge version 1")
+    );
+    // The same session after its TPM answered: another token.
+    let session = boot.session();
+    let claims = NodeClaims::new(Purpose::CloudInit, session.node, session.id, Level::Tpm, [7; 32], now());
+    let made = Issuance { issuer: "https://demo.example:8443", name: "nid001", id: "x" };
+    let higher = head.context.trust.keys.token(&claims, made).unwrap();
+    assert_eq!(secure_get(&router, NODE, &higher, "vault.yaml").await.0, 200);
+    let (status, archive) = secure_get(&router, NODE, &higher, "vendor-data").await;
+    assert_eq!((status, archive.lines().next()), (200, Some("#cloud-config-archive")), "{archive}");
+    assert_eq!(archive.matches("- {\"content\": \"#cloud-config").count(), 3, "{archive}");
+    assert_eq!(given("disk"), 1);
 }

@@ -26,6 +26,10 @@ pub(crate) struct Asker {
 }
 
 impl Asker {
+    pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
     pub(crate) fn view(&self) -> View<'_> {
         let view = View::new(&self.snapshot, &self.node);
         match self.place {

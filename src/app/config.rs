@@ -4,6 +4,7 @@
 pub(crate) mod door;
 mod images;
 mod networks;
+mod oidc;
 mod trust;
 
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ use crate::base::limits::RECORD_ATTEMPTS_MAX;
 use crate::base::{Cidr, Millis};
 use crate::engine::audit::Keep;
 use crate::engine::record::Keep as Records;
+use crate::engine::token::oidc::Roles;
 use crate::model::{Role, Site};
 use crate::transport::acme::Acme;
 use crate::transport::blobs::Settings;
@@ -113,6 +115,24 @@ pub struct Tokens {
     pub jwks: Option<PathBuf>,
     /// The role of every bearer of their tokens.
     pub jwks_role: Role,
+    /// Where else people may log in.
+    pub oidc: Option<Oidc>,
+}
+
+/// A provider of logins (OpenID Connect).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Oidc {
+    /// Exactly as the provider names itself.
+    pub issuer: String,
+    /// Our name there.
+    pub client: String,
+    /// A file with the secret that goes with it; none: a public client.
+    pub secret: Option<PathBuf>,
+    /// Besides `openid`.
+    pub scopes: Vec<String>,
+    pub user_claim: String,
+    pub groups_claim: String,
+    pub roles: Roles,
 }
 
 /// How logs look.

@@ -1,17 +1,23 @@
 //! Builds the door of the APIs from the configuration and the head's keys.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use zeroize::Zeroizing;
+
+use crate::api::auth::oidc::{CALLBACK, Login};
 use crate::api::auth::{Door, Policy};
 use crate::api::context::Context;
-use crate::app::config::{Auth, Config};
+use crate::app::config::{Auth, Config, Oidc};
 use crate::app::https;
 use crate::engine::token::Trust;
 use crate::model::Role;
+use crate::transport::egress::Egress;
+use crate::transport::oidc::{Credentials, Provider};
 use crate::transport::vault::{Vault, claim_path};
 
 /// Largest key set that is read: a hundred keys with their certificates.
@@ -46,7 +52,35 @@ pub fn open(config: &Config, data_dir: &Path, context: &Context, vault: &Arc<Vau
         hosts: hosts(config),
         claim: config.claim.then(|| claim_path(data_dir)),
     };
-    Ok(Door::new(context.clone(), Arc::clone(vault), trust, policy))
+    let door = Door::new(context.clone(), Arc::clone(vault), trust, policy);
+    if let Some(oidc) = &config.tokens.oidc {
+        door.offer_oidc(login(config, oidc)?);
+    }
+    Ok(door)
+}
+
+/// Where else people may log in. The provider is not asked yet: it may come up after the head.
+fn login(config: &Config, oidc: &Oidc) -> anyhow::Result<Login> {
+    let secret = match &oidc.secret {
+        None => None,
+        Some(path) => {
+            let read = fs::read_to_string(path);
+            let text =
+                Zeroizing::new(read.with_context(|| format!("auth.oidc.client_secret {}", path.display()))?);
+            Some(Zeroizing::new(text.trim().to_owned()))
+        }
+    };
+    let provider = Provider::new(&oidc.issuer, Egress::new(config.egress.clone()));
+    let callback = format!("{}{CALLBACK}", issuer(config));
+    tracing::info!(issuer = oidc.issuer, callback, "people may log in at another issuer");
+    Ok(Login {
+        provider: provider.context("auth.oidc")?,
+        credentials: Credentials { id: oidc.client.clone(), secret },
+        scopes: oidc.scopes.clone(),
+        user_claim: oidc.user_claim.clone(),
+        groups_claim: oidc.groups_claim.clone(),
+        roles: oidc.roles.clone(),
+    })
 }
 
 /// Names by which browsers may call the head: those of its certificate, and those that the configuration adds.
@@ -55,9 +89,9 @@ fn hosts(config: &Config) -> BTreeSet<String> {
 }
 
 fn add(trust: &mut Trust, path: &Path, role: Role) -> anyhow::Result<()> {
-    let size = std::fs::metadata(path)?.len();
+    let size = fs::metadata(path)?.len();
     anyhow::ensure!(size <= JWKS_BYTES_MAX, "has {size} bytes, more than {JWKS_BYTES_MAX}");
-    let text = std::fs::read_to_string(path)?;
+    let text = fs::read_to_string(path)?;
     trust.add(&text, role)?;
     Ok(())
 }

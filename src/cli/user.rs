@@ -8,7 +8,7 @@ use clap::Subcommand;
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use crate::api::auth::types::{NewUserBody, SessionBody, UserBody, UserPatchBody};
+use crate::api::auth::types::{NewUserBody, SessionBody, TotpBody, UserBody, UserPatchBody};
 use crate::cli::client::{Client, escape};
 use crate::cli::{Global, table};
 use crate::model::Role;
@@ -45,6 +45,20 @@ Examples:
         /// viewer, operator or admin
         role: Role,
     },
+    /// Ask a user for a one-time code at each login; the key for the app is shown once, sessions end
+    #[command(after_help = "\
+The key goes into any app that knows TOTP, typed or as the link in a picture.
+
+Examples:
+  muster user totp alice
+  muster user totp alice --json | jq -r .link | qrencode -t ansiutf8
+  muster user totp alice --off      a password is enough again")]
+    Totp {
+        name: String,
+        /// Ask for no more codes
+        #[arg(long)]
+        off: bool,
+    },
     /// List who is logged in, newest first
     #[command(after_help = "Example:\n  muster user sessions")]
     Sessions,
@@ -71,12 +85,13 @@ impl User {
                     return table::json(&users);
                 }
                 let row = |user: &UserBody| {
-                    let UserBody { name, role, created, changed } = user.clone();
-                    vec![name, role, created, changed]
+                    let UserBody { name, role, created, changed, totp } = user.clone();
+                    let second = if totp { "code" } else { "-" };
+                    vec![name, role, second.to_owned(), created, changed]
                 };
                 let rows: Vec<Vec<String>> = users.iter().map(row).collect();
                 table::rows(
-                    &["name", "role", "created", "changed"],
+                    &["name", "role", "second", "created", "changed"],
                     &rows,
                     "no users; muster user add makes one",
                 )
@@ -94,6 +109,22 @@ impl User {
                 let body = UserPatchBody { role: Some(role.to_string()), password: None };
                 let made = patch(client, &name, &body)?;
                 shown(&made, format!("user {name} is {role} now, and logged out\n"))
+            }
+            User::Totp { name, off: true } => {
+                client.bare(Method::DELETE, &format!("/users/{}/totp", escape(&name)))?;
+                table::print(&format!("user {name} is asked for no codes, and logged out\n"))
+            }
+            User::Totp { name, off: false } => {
+                let path = format!("/users/{}/totp", escape(&name));
+                let made: TotpBody = client.json(Method::POST, &path, &serde_json::Value::Null)?;
+                if global.json {
+                    return table::json(&made);
+                }
+                let TotpBody { user, key, link } = made;
+                table::print(&format!(
+                    "key   {key}\nlink  {link}\nuser {user} needs a code at each login now, and is logged out; \
+                     this is not shown again\n"
+                ))
             }
             User::Sessions => {
                 let sessions: Vec<SessionBody> = client.get("/sessions")?;

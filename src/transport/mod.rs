@@ -16,6 +16,7 @@ pub mod loaders;
 pub mod measures;
 pub mod nbd;
 pub mod notify;
+pub mod oidc;
 pub mod recorder;
 pub mod sessions;
 pub mod swarm;

@@ -121,7 +121,11 @@ impl Head {
         Head::made(folder, site, |_, _| ())
     }
 
-    fn made(folder: Arc<tempfile::TempDir>, site: &str, change: impl FnOnce(&mut NodeTrust, FromVault)) -> Head {
+    fn made(
+        folder: Arc<tempfile::TempDir>,
+        site: &str,
+        change: impl FnOnce(&mut NodeTrust, FromVault),
+    ) -> Head {
         let tasks = Tasks::new();
         let (store, loaded) = Store::open(memory()).unwrap();
         let site = Arc::new(Config::parse(site).unwrap().site);

@@ -8,14 +8,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::api::auth::browser::Foreign;
-use crate::api::auth::sessions::NoSession;
-use crate::api::auth::table::{Need, need};
+use crate::api::auth::sessions::{NoSession, Session};
+use crate::api::auth::table::{Need, need, needs_fresh};
 use crate::api::auth::{Caller, Door, areas, browser, forwarded, records};
 use crate::api::node::is_by_socket;
 use crate::api::page;
 use crate::api::problem::Problem;
 use crate::api::v1;
 use crate::api::who::Who;
+use crate::base::limits::REAUTH_SPAN;
 use crate::engine::token::{Refusal, Verified};
 use crate::model::Role;
 use crate::model::audit::{Outcome, Via};
@@ -50,7 +51,7 @@ pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: 
     } else {
         match needs {
             Need::Open => Ok(Caller { subject: String::new(), role: None, via: Via::Nobody }),
-            Need::At(role) => door.admit(request.headers(), path, role, is_secure).await,
+            Need::At(role) => door.admit((method, path), request.headers(), role, is_secure).await,
         }
     };
     let ip = match request.extensions().get::<Peer>() {
@@ -105,6 +106,8 @@ enum Denied {
     Area,
     /// The session of a cookie has ended.
     Session,
+    /// It stands, but showed no password for some minutes.
+    Stale,
     Foreign(Foreign),
     /// The head has no owner yet.
     Unclaimed,
@@ -125,8 +128,8 @@ impl Door {
     /// Lets in whoever bears a good token or, over TLS, has a session.
     async fn admit(
         &self,
+        (method, path): (&Method, &str),
         headers: &HeaderMap,
-        path: &str,
         needs: Role,
         is_secure: bool,
     ) -> Result<Caller, Denied> {
@@ -135,8 +138,11 @@ impl Door {
             && let Some(value) = browser::cookie(headers)
         {
             return match self.session(value) {
-                Ok((_, has)) if has < needs => Err(Denied::Role { has, needs }),
-                Ok((subject, role)) => Ok(Caller { subject, role: Some(role), via: Via::Session }),
+                Ok(Session { role: has, .. }) if has < needs => Err(Denied::Role { has, needs }),
+                Ok(session) if !session.is_fresh && needs_fresh(method, path) => Err(Denied::Stale),
+                Ok(Session { user, role, .. }) => {
+                    Ok(Caller { subject: user, role: Some(role), via: Via::Session })
+                }
                 Err(NoSession::Unknown) => Err(Denied::Session),
                 Err(NoSession::Idle(id)) => {
                     self.forget_session(&id).await;
@@ -175,6 +181,10 @@ impl Denied {
             Denied::Role { has, needs } => format!("this needs the role {needs}; the token's is {has}"),
             Denied::Area => "this token is not for this area of the API".to_owned(),
             Denied::Session => "the session has ended; log in again".to_owned(),
+            Denied::Stale => {
+                let minutes = REAUTH_SPAN.as_secs() / 60;
+                format!("this needs a password of the last {minutes} minutes; show it again (/api/v1/reauth)")
+            }
             Denied::Foreign(foreign) => foreign.text().to_owned(),
             Denied::Unclaimed => "this head is not claimed yet; run muster claim on it".to_owned(),
         }
@@ -183,7 +193,7 @@ impl Denied {
     /// The answer: a problem document of our own API, plain text where the replaced services sent it.
     fn answer(self, path: &str) -> Response {
         let status = match self {
-            Denied::NoToken | Denied::Token(_) | Denied::Session => StatusCode::UNAUTHORIZED,
+            Denied::NoToken | Denied::Token(_) | Denied::Session | Denied::Stale => StatusCode::UNAUTHORIZED,
             Denied::Unclaimed => StatusCode::SERVICE_UNAVAILABLE,
             Denied::Foreign(Foreign::Host) => StatusCode::MISDIRECTED_REQUEST,
             Denied::Role { .. } | Denied::Area | Denied::Foreign(_) => StatusCode::FORBIDDEN,
@@ -204,6 +214,12 @@ impl Denied {
             Denied::NoToken | Denied::Session | Denied::Foreign(_) | Denied::Unclaimed => {
                 "Bearer realm=\"muster\"".to_owned()
             }
+            // RFC 9470 section 3.
+            Denied::Stale => format!(
+                "Bearer realm=\"muster\", error=\"insufficient_user_authentication\", \
+                 error_description=\"{text}\", max_age=\"{}\"",
+                REAUTH_SPAN.as_secs()
+            ),
             Denied::Token(_) => {
                 format!("Bearer realm=\"muster\", error=\"invalid_token\", error_description=\"{text}\"")
             }

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::auth::Door;
+use crate::api::auth::{Door, second};
 use crate::api::context::Context;
 use crate::api::problem::Problem;
 use crate::api::secrets::{audit, failed};
@@ -141,6 +141,7 @@ async fn rotate_kek(context: &Context) -> Result<String, Problem> {
             None => break,
         }
     }
+    context.change(|snapshot| second::resealed(&context.chest, snapshot)).await?;
     let chest = Arc::clone(&context.chest);
     in_vault(move || chest.reseal_files().and_then(|()| chest.end_rotation())).await?;
     let source = context.chest.source();

@@ -10,7 +10,9 @@ mod endpoints;
 pub mod forwarded;
 mod guard;
 pub mod keys;
+pub mod oidc;
 pub mod records;
+mod second;
 pub(crate) mod sessions;
 pub mod table;
 pub(crate) mod tokens;
@@ -19,7 +21,7 @@ pub(crate) mod users;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -28,6 +30,8 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{any, delete, get, post};
 
 use crate::api::auth::claim::Claims;
+use crate::api::auth::oidc::Login;
+use crate::api::auth::second::Codes;
 use crate::api::auth::sessions::Seen;
 use crate::api::context::Context;
 use crate::api::page;
@@ -84,6 +88,9 @@ struct Inner {
     logins: Mutex<Logins>,
     passwords: Passwords,
     seen: Seen,
+    codes: Codes,
+    /// Where else people may log in; empty: nowhere.
+    oidc: OnceLock<Arc<Login>>,
     /// None: the head needs no owner before it serves.
     claims: Option<Claims>,
 }
@@ -119,6 +126,8 @@ impl Door {
             logins: Mutex::default(),
             passwords: Passwords::default(),
             seen: Seen::new(),
+            codes: Codes::default(),
+            oidc: OnceLock::new(),
             claims,
         }))
     }
@@ -144,7 +153,11 @@ impl Door {
             .route("/keys/{key}/rotate", post(keys::rotate))
             .route("/users", get(users::list).post(users::add))
             .route("/users/{name}", get(users::show).patch(users::alter).delete(users::remove))
+            .route("/users/{name}/totp", post(second::give).delete(second::take))
             .route("/claim", post(claim::claim))
+            .route("/oidc/login", get(oidc::begin))
+            .route("/oidc/callback", get(oidc::finish))
+            .route("/reauth", post(sessions::prove))
             .route("/login", post(sessions::login))
             .route("/logout", post(sessions::logout))
             .route("/whoami", get(sessions::whoami))

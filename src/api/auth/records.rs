@@ -36,6 +36,9 @@ pub struct UserRecord {
     pub created: u64,
     /// When password or role were changed last.
     pub changed: u64,
+    /// The key of one-time codes, sealed by the vault for this user, base64; none: a password is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totp: Option<String>,
 }
 
 /// A login that lasts.
@@ -47,6 +50,9 @@ pub struct SessionRecord {
     /// From where.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip: Option<IpAddr>,
+    /// The role of somebody whom another issuer knows; none: the user is ours, and the user's own role counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
 }
 
 /// A token that was given or revoked. Times are milliseconds since 1970.

@@ -23,6 +23,8 @@ pub enum Methods {
     /// GET, HEAD and OPTIONS: what changes nothing.
     Read,
     Post,
+    Patch,
+    Delete,
     Any,
 }
 
@@ -48,6 +50,14 @@ const fn post(path: &'static str, need: Need) -> Rule {
     Rule { methods: Methods::Post, path, need }
 }
 
+const fn patch(path: &'static str, need: Need) -> Rule {
+    Rule { methods: Methods::Patch, path, need }
+}
+
+const fn delete(path: &'static str, need: Need) -> Rule {
+    Rule { methods: Methods::Delete, path, need }
+}
+
 const fn any(path: &'static str, need: Need) -> Rule {
     Rule { methods: Methods::Any, path, need }
 }
@@ -68,6 +78,9 @@ pub const RULES: &[Rule] = &[
     any("/api/v1/sessions/**", ADMIN),
     post("/api/v1/claim", OPEN),
     post("/api/v1/login", OPEN),
+    read("/api/v1/oidc/login", OPEN),
+    read("/api/v1/oidc/callback", OPEN),
+    post("/api/v1/reauth", VIEWER),
     post("/api/v1/logout", VIEWER),
     post("/api/v1/password", VIEWER),
     read("/api/v1/openapi.json", OPEN),
@@ -163,6 +176,26 @@ pub fn need(method: &Method, path: &str) -> Need {
     percent_decode(path).map_or(ADMIN, |plain| raw.max(look_up(&plain)))
 }
 
+/// What in a browser's session needs a password that was given just now: what shows the value of a secret, and what
+/// makes another way in, by which one could have it shown later.
+const FRESH: &[Rule] = &[
+    post("/api/v1/secrets/{}/reveal", ADMIN),
+    post("/api/v1/tokens/**", ADMIN),
+    post("/api/v1/token-clients/**", ADMIN),
+    post("/api/v1/users/**", ADMIN),
+    patch("/api/v1/users/**", ADMIN),
+    delete("/api/v1/users/**", ADMIN),
+    post("/api/v1/keys/**", ADMIN),
+];
+
+/// True if a session must have shown its password lately. Of the path as it came and without its escapes either
+/// will do.
+#[must_use]
+pub fn needs_fresh(method: &Method, path: &str) -> bool {
+    let fits = |path: &str| FRESH.iter().any(|rule| rule.fits(method, canonical(path)));
+    fits(path) || percent_decode(path).is_none_or(|plain| fits(&plain))
+}
+
 /// The rule that decides; None where the table is silent.
 #[must_use]
 pub fn rule(method: &Method, path: &str) -> Option<&'static Rule> {
@@ -194,6 +227,8 @@ impl Rule {
         let method = match self.methods {
             Methods::Read => matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS),
             Methods::Post => *method == Method::POST,
+            Methods::Patch => *method == Method::PATCH,
+            Methods::Delete => *method == Method::DELETE,
             Methods::Any => true,
         };
         method && fits(self.path, path)
@@ -372,6 +407,8 @@ mod tests {
             let method = match rule.methods {
                 crate::api::auth::table::Methods::Read => Method::GET,
                 crate::api::auth::table::Methods::Post => Method::POST,
+                crate::api::auth::table::Methods::Patch => Method::PATCH,
+                crate::api::auth::table::Methods::Delete => Method::DELETE,
                 crate::api::auth::table::Methods::Any => Method::PUT,
             };
             let first = RULES.iter().position(|rule| rule.fits(&method, &path));

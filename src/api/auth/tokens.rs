@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use sha2::{Digest as _, Sha256};
 
+use crate::api::auth::oidc::ELSEWHERE;
 use crate::api::auth::records::{CLIENTS, ClientRecord, TOKENS, TokenRecord, full, make_room};
 use crate::api::auth::types::{ClientBody, IssueBody, NewClientBody, TokenBody};
 use crate::api::auth::{Caller, Door, Order, areas};
@@ -70,6 +71,11 @@ pub(crate) async fn issue(
     // What a user makes ends with the user. Who came over the socket or with a token is none.
     let maker = caller.as_ref().map(|Extension(caller)| caller).filter(|caller| caller.via == Via::Session);
     let user = maker.map(|maker| maker.subject.clone());
+    if user.as_ref().is_some_and(|user| user.starts_with(ELSEWHERE)) {
+        let text = "a token ends with its user, and whether one of another issuer is still there nobody tells the head; \
+                    register a client, or make one as a user of the head";
+        return Err(Problem::new(StatusCode::FORBIDDEN, text));
+    }
     let now = now();
     let (client, made_by) = (None, user.clone());
     let order = Order { subject, role, life, algorithm, client, user: made_by, areas: areas.clone() };

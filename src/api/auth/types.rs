@@ -99,6 +99,9 @@ pub struct UserBody {
     pub created: String,
     /// When password or role were changed last.
     pub changed: String,
+    /// True if a one-time code is needed besides the password.
+    #[serde(default)]
+    pub totp: bool,
 }
 
 /// A user to be made. No `Debug`: it holds a password, like those below.
@@ -129,6 +132,8 @@ pub struct UserPatchBody {
 pub struct OwnPasswordBody {
     pub old: String,
     pub new: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
 }
 
 /// A name and a password.
@@ -137,6 +142,28 @@ pub struct OwnPasswordBody {
 pub struct LoginBody {
     pub name: String,
     pub password: String,
+    /// The one-time code, of a user who has a key for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}
+
+/// A password once more, of whoever is logged in.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProveBody {
+    pub password: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}
+
+/// A key of one-time codes: only in the answer that makes it. No `Debug`.
+#[derive(Serialize, Deserialize)]
+pub struct TotpBody {
+    pub user: String,
+    /// Base32, to be typed into an app.
+    pub key: String,
+    /// The same as a link, which apps read from a picture.
+    pub link: String,
 }
 
 /// For whom the head takes a caller.

@@ -44,13 +44,13 @@ pub(crate) async fn show(
     Ok(Json(body(name, &record)))
 }
 
-fn body(name: String, record: &UserRecord) -> UserBody {
-    let UserRecord { role, hash: _, created, changed } = record;
+pub(crate) fn body(name: String, record: &UserRecord) -> UserBody {
+    let UserRecord { role, hash: _, created, changed, totp } = record;
     let [created, changed] = [created, changed].map(|at| Timestamp(*at).rfc3339());
-    UserBody { name, role: role.clone(), created, changed }
+    UserBody { name, role: role.clone(), created, changed, totp: totp.is_some() }
 }
 
-fn unknown(name: &str) -> Problem {
+pub(crate) fn unknown(name: &str) -> Problem {
     Problem::not_found(format!("there is no user {name}"))
 }
 
@@ -94,7 +94,7 @@ impl Door {
         let role = parse_role(role)?.to_string();
         let hash = self.hash(password).await?;
         let at = now().0;
-        let record = UserRecord { role, hash, created: at, changed: at };
+        let record = UserRecord { role, hash, created: at, changed: at, totp: None };
         let add = |snapshot: &Snapshot| {
             let mut draft = Draft::new(snapshot);
             if claims && is_claimed(&draft.next) {
@@ -146,6 +146,7 @@ impl Door {
                 hash: hash.clone().unwrap_or(old.hash),
                 created: old.created,
                 changed: at,
+                totp: old.totp,
             };
             draft.put_document(USERS, name, &record);
             end_sessions(&mut draft, |_, session| session.user == name);
@@ -207,14 +208,14 @@ pub(crate) async fn own_password(
     bytes: Bytes,
 ) -> Result<Response, Response> {
     let refuse = |problem: Problem| problem.into_response();
-    let OwnPasswordBody { old, new } = query::body(&bytes).map_err(refuse)?;
+    let OwnPasswordBody { old, new, code } = query::body(&bytes).map_err(refuse)?;
     let (old, new) = (Zeroizing::new(old), Zeroizing::new(new));
     let caller = caller.map(|Extension(caller)| caller).filter(|caller| caller.via == Via::Session);
     let name = caller.map(|caller| caller.subject).ok_or_else(|| {
         refuse(Problem::new(StatusCode::FORBIDDEN, "only who logged in with a password has one to change"))
     })?;
     check_password(&name, &new).map_err(refuse)?;
-    door.admit_user(&name, old, address(peer)).await?;
+    door.admit_user(&name, old, code.as_deref(), address(peer)).await?;
     let hash = door.hash(new).await.map_err(refuse)?;
     door.alter_user(&name, None, Some(hash)).await.map_err(refuse)?;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -61,9 +61,8 @@ impl Parcel<'_> {
         };
         chosen.dedup(); // host keys are one secret in several files
         let withheld: Vec<String> = choice.withheld.iter().map(|one| one.id.clone()).collect();
-        // Once in each boot, with the first bundle that has anything in it.
-        let first = self.level == Level::Grant || trust.bar(snapshot, node, Level::Grant).is_some();
-        if bar.is_none() && first {
+        // At each level anew: the token says how far the node is, and takes the place of the one before.
+        if bar.is_none() {
             choice.items.push(self.cloud_init(trust, node, session)?);
         }
         let token = self.token(Purpose::Node, trust, node, session)?;

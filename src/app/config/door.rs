@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::app::config::{Auth, Https, Namespace, Text, Tokens, listen};
+use crate::app::config::{Auth, Https, Namespace, Text, Tokens, listen, oidc};
 use crate::app::config_file::{At, Problems, Section};
 use crate::base::Cidr;
 use crate::model::Role;
@@ -134,8 +134,9 @@ pub(crate) fn auth(
             false
         }
     };
+    let oidc = oidc::oidc(&mut section, problems);
     section.finish(problems);
-    let tokens = Tokens { open, jwks, jwks_role };
+    let tokens = Tokens { open, jwks, jwks_role, oidc };
     let auth = match mode {
         None => Auth::Required,
         Some(At { value, .. }) if value == "required" => Auth::Required,

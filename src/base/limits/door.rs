@@ -83,3 +83,34 @@ pub const CLAIM_LIFE: Millis = Millis::from_secs(86_400);
 
 /// Wrong codes before a new one is made. With 128 bits none is guessed; a new one tells that somebody tries.
 pub const CLAIM_TRIES_MAX: u32 = 10;
+
+/// What shows a secret's value, or makes a new way in, needs a password that is no older (NIST SP 800-63B-4 leaves it
+/// to us; long enough to look for a phone, too short for a coffee).
+pub const REAUTH_SPAN: Millis = Millis::from_secs(5 * 60);
+
+/// A provider's word that somebody was asked for a password counts so long.
+pub const OIDC_FRESH: Millis = REAUTH_SPAN;
+
+/// How long a login at a provider may take: a password, a phone, a page with conditions.
+pub const OIDC_LOGIN_LIFE: Millis = Millis::from_secs(10 * 60);
+
+/// Longest answer of a provider; key sets of large ones have 50 kB.
+pub const OIDC_BYTES_MAX: usize = 1 << 20;
+
+/// How long a provider may take to answer; a person looks at a white page meanwhile.
+pub const OIDC_PATIENCE: Millis = Millis::from_secs(10);
+
+/// Logins that are exchanged with a provider at a time; those beyond are told to come back.
+pub const OIDC_AT_ONCE: usize = 8;
+
+/// How long a provider's addresses and keys are kept.
+pub const OIDC_KEEP: Millis = Millis::from_secs(10 * 60);
+
+/// Not more often than so a provider is asked for keys again because of a token that names an unknown one.
+pub const OIDC_RETRY: Millis = Millis::from_secs(30);
+
+/// Groups of one person that are looked at; Active Directory ends at 1015.
+pub const OIDC_GROUPS_MAX: usize = 2048;
+
+/// Longest name that a provider may give somebody.
+pub const OIDC_NAME_CHARS_MAX: usize = 128;

@@ -1,20 +1,18 @@
 //! `muster cloud-init`.
 
+mod patch;
 mod render;
 
-use std::path::Path;
-
-use anyhow::Context as _;
 use axum::http::Method;
-use base64::Engine as _;
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::api::v1::cloud_init::{CallBody, DefaultsBody, GroupDataBody, NodeDataBody, PreviewBody};
 use crate::api::v1::types::ReportBody;
+use crate::base::Level;
 use crate::cli::client::{Client, escape};
+use crate::cli::cloud_init::patch::Patch;
 use crate::cli::cloud_init::render::{render, reports, warn};
 use crate::cli::{Global, table};
 
@@ -122,7 +120,10 @@ pub(crate) enum Group {
 Example:
   muster cloud-init group set compute --file compute.yaml --meta syslog=172.16.0.254
 
-A file that begins with `## template: jinja` may use ds.meta_data.instance_data.v1.… of `render --values`.")]
+  muster cloud-init group set compute --file munge.yaml --min-level 2
+
+A file that begins with `## template: jinja` may use ds.meta_data.instance_data.v1.… of `render --values`. One that
+asks for secrets, {{ secret('NAME') }} or {{ secret('NAME', 'base64') }}, is given on the secure path alone.")]
     Set {
         name: String,
         #[command(flatten)]
@@ -147,6 +148,9 @@ pub(crate) struct Content {
     /// cloud-config, script or other file for cloud-init; an empty value clears it
     #[arg(long, value_name = "FILE")]
     file: Option<String>,
+    /// What a node must have reached to read the file: 0, 1, 2 or 2p; above 0 it is on the secure path alone
+    #[arg(long, value_name = "LEVEL")]
+    min_level: Option<Level>,
     /// KEY=VALUE for the meta-data, JSON or text; KEY= removes it; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     meta: Vec<String>,
@@ -221,55 +225,6 @@ impl Dry {
     fn of(self, path: &str) -> String {
         if self.dry_run { format!("{path}?dry_run") } else { path.to_owned() }
     }
-}
-
-/// A merge patch, field by field. Empty texts clear.
-#[derive(Default)]
-struct Patch(Map<String, Value>);
-
-impl Patch {
-    fn text(&mut self, key: &str, text: Option<String>) {
-        let value = text.map(|text| if text.is_empty() { Value::Null } else { json!(text) });
-        self.0.extend(value.map(|value| (key.to_owned(), value)));
-    }
-
-    fn content(&mut self, content: Content) -> anyhow::Result<()> {
-        if let Some(path) = content.file {
-            let value = if path.is_empty() { Value::Null } else { file(Path::new(&path))? };
-            self.0.insert("file".to_owned(), value);
-        }
-        let mut meta = Map::new();
-        for pair in content.meta {
-            let (key, value) =
-                pair.split_once('=').with_context(|| format!("--meta {pair}: KEY=VALUE is needed"))?;
-            let value = match value {
-                "" => Value::Null,
-                text => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
-            };
-            meta.insert(key.to_owned(), value);
-        }
-        if !meta.is_empty() {
-            self.0.insert("meta_data".to_owned(), Value::Object(meta));
-        }
-        Ok(())
-    }
-
-    fn send<T: Serialize + DeserializeOwned>(self, client: &Client, path: &str) -> anyhow::Result<T> {
-        client.json(Method::PATCH, path, &Value::Object(self.0))
-    }
-}
-
-/// Text as it is; anything else in base64.
-fn file(path: &Path) -> anyhow::Result<Value> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let filename = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(match String::from_utf8(bytes) {
-        Ok(text) => json!({"content": text, "filename": filename, "encoding": "plain"}),
-        Err(error) => {
-            let text = base64::engine::general_purpose::STANDARD.encode(error.as_bytes());
-            json!({"content": text, "filename": filename, "encoding": "base64"})
-        }
-    })
 }
 
 impl Defaults {

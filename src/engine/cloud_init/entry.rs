@@ -5,9 +5,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::base::GroupName;
+use crate::base::{GroupName, Level};
 pub use crate::engine::cloud_init::fields::Wrong;
 use crate::engine::cloud_init::fields::{Fields, base_url, kept, write, wrong};
+use crate::engine::cloud_init::secure::check_open;
 use crate::model::document::NODE_INSTANCE_SHELF;
 use crate::model::{Document, Inventory, Node};
 
@@ -48,12 +49,14 @@ pub enum Encoding {
 }
 
 /// A file for cloud-init: cloud-config, a script, an include list …
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct File {
     /// As it was given, so that it comes back the same.
     pub content: String,
     pub filename: String,
     pub encoding: Encoding,
+    /// What a node must have reached to read it. Above `Address` it is on the secure path alone.
+    pub min_level: Level,
 }
 
 /// What a group lends to its members' cloud-init.
@@ -179,13 +182,31 @@ impl File {
             encoding: Encoding::from_name(&encoding).ok_or_else(|| {
                 wrong("file.encoding", &format!("{encoding:?}; known are plain and base64"))
             })?,
+            min_level: match fields.text("min-level").map_err(inner)? {
+                None => Level::Address,
+                Some(text) => {
+                    text.parse().map_err(|error| wrong("file.min-level", &format!("{text:?} {error}")))?
+                }
+            },
         };
         file.bytes().map_err(inner)?;
         Ok(file)
     }
 
     fn write(&self) -> Value {
-        json!({"content": self.content, "filename": self.filename, "encoding": self.encoding.as_str()})
+        let mut file =
+            json!({"content": self.content, "filename": self.filename, "encoding": self.encoding.as_str()});
+        // OpenCHAMI's clients know no levels; they see one where somebody set one.
+        if let (true, Some(fields)) = (self.min_level > Level::Address, file.as_object_mut()) {
+            fields.insert("min-level".to_owned(), json!(self.min_level.as_str()));
+        }
+        file
+    }
+
+    /// True if it must not be given to whoever has the node's address.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.bytes().is_ok_and(|content| check_open("", &content, self.min_level).is_err())
     }
 
     /// What the file holds.

@@ -6,8 +6,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use crate::base::Level;
 use crate::engine::cloud_init::template::{self, MISSING};
 use crate::engine::cloud_init::{View, preview};
 
@@ -16,7 +19,16 @@ use crate::engine::cloud_init::{View, preview};
 #[derive(Clone)]
 pub struct SecretContext(pub(crate) Arc<Lookup>);
 
-pub(crate) type Lookup = dyn Fn(&str) -> Result<Zeroizing<String>, String> + Send + Sync;
+pub(crate) type Lookup = dyn Fn(&str, Form) -> Result<Zeroizing<String>, String> + Send + Sync;
+
+/// How a value is written into a document.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// As it is; it must be text.
+    Text,
+    /// For `write_files` with `encoding: b64`, and for what is no text, such as munge's key.
+    Base64,
+}
 
 /// Why a document is not given.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -29,14 +41,38 @@ pub struct Refused {
 }
 
 impl SecretContext {
-    pub fn new(lookup: impl Fn(&str) -> Result<Zeroizing<String>, String> + Send + Sync + 'static) -> Self {
-        SecretContext(Arc::new(lookup))
+    pub fn new(lookup: impl Fn(&str) -> Result<Zeroizing<Vec<u8>>, String> + Send + Sync + 'static) -> Self {
+        SecretContext(Arc::new(move |name, form| form.write(name, &lookup(name)?)))
     }
 
     /// For previews: says which secret will stand there.
     #[must_use]
     pub fn placeholders() -> Self {
-        SecretContext::new(|name| Ok(Zeroizing::new(format!("<secret {name}>"))))
+        SecretContext(Arc::new(|name, _| Ok(Zeroizing::new(format!("<secret {name}>")))))
+    }
+}
+
+impl Form {
+    /// The form of this name, as templates write it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn named(name: Option<&str>) -> Result<Form, String> {
+        match name {
+            None => Ok(Form::Text),
+            Some("base64") => Ok(Form::Base64),
+            Some(other) => Err(format!("{other:?} is no form of a secret; known is 'base64'")),
+        }
+    }
+
+    fn write(self, name: &str, value: &Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, String> {
+        match self {
+            Form::Base64 => Ok(Zeroizing::new(STANDARD.encode(value))),
+            Form::Text => match std::str::from_utf8(value) {
+                Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+                Err(_) => Err(format!("{name}: is no text; write secret('{name}', 'base64')")),
+            },
+        }
     }
 }
 
@@ -46,11 +82,15 @@ impl fmt::Debug for SecretContext {
     }
 }
 
-/// Holds a document of the open path to what may stand there.
+/// Holds a document of the open path to what may stand there. `needs`: the level that its policy asks for.
 ///
 /// # Errors
-/// It asks for secrets.
-pub fn check_open(document: &str, content: &[u8]) -> Result<(), Refused> {
+/// It asks for secrets, or for more than an address.
+pub fn check_open(document: &str, content: &[u8], needs: Level) -> Result<(), Refused> {
+    if needs > Level::Address {
+        let text = format!("needs level {needs}, and is given on the secure path alone");
+        return Err(Refused { document: document.to_owned(), line: 1, text });
+    }
     let source = std::str::from_utf8(content).ok().and_then(template::template);
     match source.and_then(template::asks_for_secrets) {
         None => Ok(()),
@@ -95,6 +135,7 @@ mod tests {
 
     use zeroize::Zeroizing;
 
+    use crate::base::Level;
     use crate::engine::cloud_init::secure::{SecretContext, check_open, render};
     use crate::engine::cloud_init::{View, template};
     use crate::model::{Change, Inventory, Node, NodeId, Revision, Site, Snapshot};
@@ -103,7 +144,8 @@ mod tests {
 
     fn secrets() -> SecretContext {
         SecretContext::new(|name| match name {
-            "munge" => Ok(Zeroizing::new("value {{ 1 }}".to_owned())),
+            "munge" => Ok(Zeroizing::new(b"value {{ 1 }}".to_vec())),
+            "key" => Ok(Zeroizing::new(vec![0xff, 0])),
             _ => Err(format!("{name}: it needs level 2, and the node has reached 1")),
         })
     }
@@ -128,6 +170,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_text_is_written_in_base64() {
+        let asks = |call: &str| rendered(&format!("## template: jinja\n{{{{ {call} }}}}"));
+        assert_eq!(asks("secret('key', 'base64')").unwrap(), "/wA=");
+        assert!(asks("secret('key')").unwrap_err().contains("is no text; write secret('key', 'base64')"));
+        assert!(asks("secret('key', 'hex')").unwrap_err().contains("\"hex\""));
+    }
+
+    #[test]
+    fn a_policy_keeps_a_document_off_the_open_path() {
+        let error = check_open("compute.yaml", b"#cloud-config\n", Level::Tpm).unwrap_err();
+        assert!(error.to_string().contains("compute.yaml") && error.text.contains("level 2"), "{error}");
+    }
+
+    #[test]
     fn a_refusal_names_document_line_and_reason() {
         let error = rendered("## template: jinja\n#cloud-config\na: {{ secret('disk') }}\n").unwrap_err();
         assert!(error.starts_with("compute.yaml: line 3: ") && error.contains("needs level 2"), "{error}");
@@ -139,14 +195,14 @@ mod tests {
 
     #[test]
     fn the_open_path_has_nothing_to_ask() {
-        let error = check_open("compute.yaml", ASKS.as_bytes()).unwrap_err();
+        let error = check_open("compute.yaml", ASKS.as_bytes(), Level::Address).unwrap_err();
         assert_eq!((error.document.as_str(), error.line), ("compute.yaml", 3));
         for fine in [
             "#cloud-config\n# secret('a')\n",
             "## template: jinja\n{% set secret = 1 %}{{ secret }}\n",
             "\u{1f}",
         ] {
-            assert_eq!(check_open("a", fine.as_bytes()), Ok(()), "{fine}");
+            assert_eq!(check_open("a", fine.as_bytes(), Level::Address), Ok(()), "{fine}");
         }
         // Whoever renders without a context gets an error and no placeholder.
         for hidden in [
@@ -156,7 +212,10 @@ mod tests {
         ] {
             let error = template::render(hidden, &serde_json::Map::new()).unwrap_err();
             assert!(error.text.contains("secure path"), "{error}");
-            assert!(check_open("a", format!("## template: jinja\n{hidden}").as_bytes()).is_err(), "{hidden}");
+            assert!(
+                check_open("a", format!("## template: jinja\n{hidden}").as_bytes(), Level::Address).is_err(),
+                "{hidden}"
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior}
 use serde_json::{Map, Value as Json};
 
 use crate::base::limits::TEMPLATE_STEPS_MAX;
-use crate::engine::cloud_init::secure::SecretContext;
+use crate::engine::cloud_init::secure::{Form, SecretContext};
 
 /// What cloud-init prints for a missing variable, in front of its name.
 pub const MISSING: &str = "CI_MISSING_JINJA_VAR/";
@@ -89,12 +89,13 @@ fn environment(secrets: Option<&SecretContext>) -> Environment<'static> {
     environment.set_fuel(Some(TEMPLATE_STEPS_MAX));
     environment.set_formatter(print);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.add_function(SECRET, move |name: String| {
+    environment.add_function(SECRET, move |name: String, form: Option<String>| {
         let refused = |text: String| Error::new(ErrorKind::InvalidOperation, text);
         let context = secrets.as_ref();
         let context =
             context.ok_or_else(|| refused("secrets are given on the secure path alone".to_owned()))?;
-        (context.0)(&name).map(|value| Value::from(value.as_str())).map_err(refused)
+        let form = Form::named(form.as_deref()).map_err(refused)?;
+        (context.0)(&name, form).map(|value| Value::from(value.as_str())).map_err(refused)
     });
     // A missing variable is a value here, so that it can bear its name.
     environment.add_test("defined", |value: &Value| !is_missing(value));

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Map, Value};
 
-use crate::base::GroupName;
-use crate::engine::cloud_init::entry::{Defaults, GroupData, NodeData};
+use crate::base::{GroupName, Level};
+use crate::engine::cloud_init::entry::{Defaults, File, GroupData, NodeData};
 use crate::engine::cloud_init::fields::kept;
 use crate::engine::cloud_init::meta::{self, MetaData, Source};
 use crate::engine::cloud_init::{network, yaml};
@@ -204,7 +204,9 @@ impl<'a> View<'a> {
         }
         let (base, _) = self.base_url();
         let mut text = "#include\n".to_owned();
-        for group in self.groups() {
+        // One that is for the secure path would be refused, and cloud-init would do without all of them.
+        let is_open = |group: &&GroupName| !self.lent(group).is_some_and(|file| file.is_secure());
+        for group in self.groups().into_iter().filter(is_open) {
             text.push_str(&format!("{base}/{group}.yaml\n"));
         }
         text
@@ -214,8 +216,36 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn group_file(&self, group: &str) -> Option<Vec<u8>> {
         let name: GroupName = group.parse().ok().filter(|name| self.node.groups.contains(name))?;
-        let file = GroupData::of(&self.snapshot.inventory, &name).and_then(|group| group.file);
+        let file = self.lent(&name);
         Some(file.and_then(|file| file.bytes().ok()).unwrap_or_else(|| NOTHING.as_bytes().to_vec()))
+    }
+
+    fn lent(&self, group: &GroupName) -> Option<File> {
+        GroupData::of(&self.snapshot.inventory, group).and_then(|group| group.file)
+    }
+
+    /// What the policy of a document asks for: `user-data` or `GROUP.yaml`; others have none.
+    #[must_use]
+    pub fn min_level(&self, document: &str) -> Level {
+        let file = match document.strip_suffix(".yaml") {
+            Some(group) => group.parse().ok().and_then(|group| self.lent(&group)),
+            None if document == "user-data" => self.own.file.clone(),
+            None => None,
+        };
+        file.map_or(Level::Address, |file| file.min_level)
+    }
+
+    /// The node's own file, if it is for the secure path.
+    #[must_use]
+    pub fn secure_file(&self) -> Option<&File> {
+        self.own.file.as_ref().filter(|file| file.is_secure())
+    }
+
+    /// The groups whose files are for the secure path, in the order in which they are applied.
+    #[must_use]
+    pub fn secure_groups(&self) -> Vec<(&'a GroupName, File)> {
+        let groups = self.groups().into_iter();
+        groups.filter_map(|name| Some((name, self.lent(name).filter(File::is_secure)?))).collect()
     }
 
     #[must_use]

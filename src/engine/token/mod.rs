@@ -9,7 +9,9 @@
 
 mod claims;
 mod login;
+pub mod oidc;
 mod throttle;
+pub mod totp;
 mod trust;
 
 pub use claims::{AUDIENCE, Claims};

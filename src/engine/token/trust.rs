@@ -129,6 +129,36 @@ impl Trust {
     /// # Errors
     /// Why it does not count.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Verified, Refusal> {
+        let (claims, key) = self.checked(token)?;
+        judge(&claims, key, now)
+    }
+
+    /// The keys of a provider of logins. Those that are of no use here are left out: it has them for others.
+    ///
+    /// # Errors
+    /// It is no key set, or one without end.
+    pub fn of_provider(set: &Value) -> Result<Trust, KeyError> {
+        let keys = set.get("keys").and_then(Value::as_array).ok_or(KeyError::Format)?;
+        if keys.len() > FOREIGN_KEYS_MAX {
+            return Err(KeyError::TooMany);
+        }
+        let usable = |value: &&Value| value.get("use").is_none_or(|purpose| purpose == "sig");
+        let keys = keys.iter().filter(usable).filter_map(|value| {
+            let jwk = serde_json::from_value::<Jwk>(value.clone()).ok()?;
+            key(&jwk, Some(Role::Viewer))
+        });
+        Ok(Trust { keys: keys.collect() })
+    }
+
+    /// The claims of a token that one of these keys signed. Nothing is said about what they hold.
+    ///
+    /// # Errors
+    /// None did.
+    pub fn signed_claims(&self, token: &str) -> Result<Map<String, Value>, Refusal> {
+        self.checked(token).map(|(claims, _)| claims)
+    }
+
+    fn checked(&self, token: &str) -> Result<(Map<String, Value>, &Key), Refusal> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(Refusal::TooLong);
         }
@@ -149,8 +179,7 @@ impl Trust {
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
         let data = jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &validation);
-        let claims = data.map_err(|_| Refusal::Signature)?.claims;
-        judge(&claims, key, now)
+        Ok((data.map_err(|_| Refusal::Signature)?.claims, key))
     }
 }
 

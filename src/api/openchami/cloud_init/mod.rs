@@ -11,10 +11,8 @@ mod openapi;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, Uri};
-use axum::response::Response;
 use axum::routing::{get, post, put};
 
-use crate::api::cloud_init::Asker;
 use crate::api::openchami::OpenChami;
 use crate::api::problem::{Problem, in_our_form};
 use crate::base::limits::{PHONE_HOME_BYTES_MAX, REQUEST_BYTES_MAX};
@@ -39,11 +37,6 @@ pub fn router(api: &OpenChami) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .layer(axum::middleware::map_response(in_our_form))
-}
-
-/// A document of the secure tree for the node that asks.
-pub(crate) fn secure_document(asker: &Asker, name: &str) -> Result<Response, Problem> {
-    node::document(&asker.view(), Tree::Secure, name)
 }
 
 async fn wrong_method(uri: Uri) -> Problem {

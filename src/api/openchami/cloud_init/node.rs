@@ -76,7 +76,7 @@ pub(crate) fn document(view: &View<'_>, tree: Tree, name: &str) -> Result<Respon
             Some(section) => Ok(body::yaml(view.secure(section))),
             None => Err(no_document(name)),
         },
-        (Tree::Open, "user-data") => Ok(body::text(open(name, view.user_data())?)),
+        (Tree::Open, "user-data") => Ok(body::text(open(view, name, view.user_data())?)),
         (Tree::Open, "meta-data") => Ok(body::yaml(view.meta_data().yaml())),
         (Tree::Open, "vendor-data") => Ok(body::text(view.vendor_data())),
         (Tree::Open, "network-config") => Ok(body::yaml(view.network_config())),
@@ -101,12 +101,12 @@ pub(crate) fn group_file(view: &View<'_>, group: &str) -> Result<Response, Probl
     let file = view
         .group_file(group)
         .ok_or_else(|| Problem::not_found(format!("node {} is not in a group {group:?}", view.node.name)))?;
-    Ok(body::yaml(open(&format!("{group}.yaml"), file)?))
+    Ok(body::yaml(open(view, &format!("{group}.yaml"), file)?))
 }
 
 /// A document that is for everybody who has the node's address.
-fn open(name: &str, content: Vec<u8>) -> Result<Vec<u8>, Problem> {
-    match secure::check_open(name, &content) {
+fn open(view: &View<'_>, name: &str, content: Vec<u8>) -> Result<Vec<u8>, Problem> {
+    match secure::check_open(name, &content, view.min_level(name)) {
         Ok(()) => Ok(content),
         Err(refused) => Err(Problem::new(StatusCode::FORBIDDEN, refused.to_string())),
     }

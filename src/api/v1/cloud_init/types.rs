@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::api::problem::Problem;
+use crate::base::Level;
 use crate::engine::cloud_init::calls::Call;
 use crate::engine::cloud_init::check::Remark;
 use crate::engine::cloud_init::preview::{Part, Preview};
@@ -43,6 +44,10 @@ pub struct FileBody {
     /// `plain` or `base64`.
     #[serde(default)]
     pub encoding: String,
+    /// What a node must have reached to read it: `0` (the default), `1`, `2` or `2p`. Above `0` it is on the secure
+    /// path alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_level: Option<String>,
 }
 
 /// Something odd or wrong about a file.
@@ -177,8 +182,9 @@ impl DefaultsBody {
 
 impl FileBody {
     fn of(file: &File) -> FileBody {
-        let File { content, filename, encoding } = file.clone();
-        FileBody { content, filename, encoding: encoding.as_str().to_owned() }
+        let File { content, filename, encoding, min_level } = file.clone();
+        let min_level = (min_level > Level::Address).then(|| min_level.to_string());
+        FileBody { content, filename, encoding: encoding.as_str().to_owned(), min_level }
     }
 }
 
