@@ -12,4 +12,5 @@ pub mod publisher;
 pub(crate) mod recorder;
 pub mod routes;
 mod streams;
+mod tftp;
 mod trust;

@@ -20,6 +20,8 @@ pub struct Site {
     pub http_port: u16,
     /// Head address for networks that are only reached through relays and for `explain` without a network.
     pub head: Option<Ipv4Addr>,
+    /// The head takes machines' logs at syslog's port: iPXE is told so.
+    pub takes_logs: bool,
     /// Kernel parameters that every Linux target gets in front of its own.
     pub kernel_params: String,
 }
@@ -59,6 +61,7 @@ impl Default for Site {
             networks: Vec::new(),
             http_port: 8081,
             head: None,
+            takes_logs: false,
             kernel_params: String::new(),
         }
     }

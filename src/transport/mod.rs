@@ -11,6 +11,7 @@ pub mod http;
 pub mod journal;
 pub mod link;
 pub mod loaders;
+pub mod logs;
 pub mod nbd;
 pub mod notify;
 pub mod recorder;

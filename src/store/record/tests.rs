@@ -1,4 +1,6 @@
-use crate::model::{Assignment, Bmc, BootSession, Document, Group, Lease, Node, Profile, Secret, Sighting};
+use crate::model::{
+    Assignment, Bmc, BootRecord, BootSession, Document, Group, Lease, Node, Profile, Secret, Sighting,
+};
 use crate::store::StoreError;
 use crate::store::record::Record;
 
@@ -34,6 +36,8 @@ const IPOIB_LEASE: &str = r#"{"address":"192.0.2.201","mac":null,"client_id":[25
 const SIGHTING: &str = r#"{"mac":"00:00:5e:00:53:99","first":1,"last":2,"requests":3,"network":"boot","vendor_class":"PXEClient","arch":"arm64","firmware":"UEFI HTTP","uuid":null,"circuit":"eth7","host_name":null}"#;
 const SESSION: &str = r#"{"id":"aebagbafaydqqcikbmga2dqpca","node":7,"state":"claimed","armed_by":"dhcp","held":null,"mac":"00:00:5e:00:53:07","address":"192.0.2.7","relay":null,"uuid":null,"arch":"x86_64","epoch":1,"sequence":9,"made":1,"expires":2,"grants":["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="],"wrong":1,"claim":{"of":"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=","to":"192.0.2.7:700","at":3,"reply":"e30="},"attestation":null,"level":"1","withheld":["host-key"],"deliveries":[{"secret":"munge","version":2,"at":3,"to":"192.0.2.7","bundle":"AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM="}],"events":[{"at":1,"alarm":false,"text":"boots; armed by dhcp"}]}"#;
 const HELD_SESSION: &str = r#"{"id":"aebagbafaydqqcikbmga2dqpca","node":7,"state":"armed","armed_by":"operator","held":"possible-mac-spoof","mac":"00:00:5e:00:53:07","address":null,"relay":"192.0.2.1","uuid":"11223344-5566-7788-99aa-bbccddeeff00","arch":null,"epoch":1,"sequence":9,"made":1,"expires":2,"grants":[],"wrong":0,"claim":null,"attestation":null,"level":"0","withheld":[],"deliveries":[],"events":[]}"#;
+const BOOT_RECORD: &str = r#"{"mac":"00:00:5e:00:53:07","started":1,"last":9,"outcome":"failed","node":"nid007","network":"boot","relay":"192.0.2.250","addresses":["192.0.2.7"],"client":{"firmware":"UEFI","arch":"x86_64","arch_code":7,"class":"PXEClient","uuid":"11223344-5566-7788-99aa-bbccddeeff00","agent":"iPXE/1.21"},"told":{"image":"debian:1","kernel":"k","initrds":["i"],"root":"r","rule":"default"},"kin":"@compute","steps":[{"phase":"kernel","fate":"refused","first":2,"last":3,"tries":4,"bytes":5,"of":6,"address":"192.0.2.7","what":"k","result":"status 404"}],"signs":{"kernel-missing":{"count":1,"first":3,"last":3,"text":"k: status 404"}},"logs":[{"at":4,"severity":3,"text":"x"}],"verdict":{"rule":"kernel-missing","at":3,"phase":"kernel","sure":"certain","summary":"s","evidence":["e"],"cause":"c","check":"d"},"renewals":0}"#;
+const SMALL_BOOT_RECORD: &str = r#"{"mac":"00:00:5e:00:53:07","started":1,"last":1,"outcome":"under way","client":{"arch_code":0},"kin":"","steps":[],"renewals":0}"#;
 
 fn check<R: Record>(json: &str) {
     let octets = [&[1], json.as_bytes()].concat();
@@ -57,6 +61,8 @@ fn every_record_of_version_1_loads_and_is_written_alike() {
     check::<Sighting>(SIGHTING);
     check::<BootSession>(SESSION);
     check::<BootSession>(HELD_SESSION);
+    check::<BootRecord>(BOOT_RECORD);
+    check::<BootRecord>(SMALL_BOOT_RECORD);
 }
 
 #[test]

@@ -38,14 +38,11 @@ impl Backend for Disk {
         Ok(Default::default())
     }
 
-    fn boots(&mut self, _mac: crate::base::Mac) -> Result<Vec<crate::model::BootRecord>, StoreError> {
+    fn boots(&mut self, _mac: Mac) -> Result<Vec<crate::model::BootRecord>, StoreError> {
         Ok(Vec::new())
     }
 
-    fn packets(
-        &mut self,
-        _of: (crate::base::Mac, crate::base::Timestamp),
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    fn packets(&mut self, _of: (Mac, Timestamp)) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }
 
