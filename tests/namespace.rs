@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use muster::base::{Mac, Uuid};
+use muster::base::{Mac, Timestamp, Uuid};
 use muster::engine::dhcp::imagine::{Client, Imagined};
 use muster::model::{Arch, LeaseState, Revision, SnapshotCell};
 use muster::store::{Backend, Batch, Loaded, Observation, Store, StoreError};
@@ -92,10 +92,7 @@ impl Backend for Disk {
         Ok(Vec::new())
     }
 
-    fn packets(
-        &mut self,
-        _of: (Mac, muster::base::Timestamp),
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    fn packets(&mut self, _of: (Mac, Timestamp)) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }
 

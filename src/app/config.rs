@@ -29,6 +29,7 @@ use crate::transport::acme::Acme;
 use crate::transport::blobs::Settings;
 use crate::transport::http::{ImageRoot, StreamSettings};
 use crate::transport::loaders::DIRECTORIES;
+use crate::transport::logs::SYSLOG_PORT;
 
 /// Everything that is configured.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,6 +47,8 @@ pub struct Config {
     pub dns: Dns,
     /// Root images block by block; none: not served.
     pub nbd: Vec<SocketAddr>,
+    /// Where machines' logs are taken; none: nowhere.
+    pub logs: Vec<SocketAddr>,
     /// Directory of plain files below `/images`.
     pub images: Option<PathBuf>,
     /// Bounds of the store of blobs.
@@ -207,7 +210,11 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
     let mut nbd = root.section("nbd", problems);
     let nbd_listen = listen(&mut nbd, &[], &mut tcp, problems);
     nbd.finish(problems);
-    let site = networks::site(root, &http, &https, problems);
+    let mut site = networks::site(root, &http, &https, problems);
+    let mut logs = root.section("logs", problems);
+    let logs_listen = listen(&mut logs, &[], &mut Vec::new(), problems);
+    logs.finish(problems);
+    site.takes_logs = logs_listen.iter().any(|address| address.port() == SYSLOG_PORT);
     let Images { folder, blobs, mut streams } = images::images(root, problems);
     let rates = site.networks.iter().filter_map(|network| Some((network.address, network.image_rate?)));
     streams.network_rates = rates.collect();
@@ -236,6 +243,7 @@ fn read(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Config {
         tftp: Tftp { listen: tftp_listen, single_port },
         dns: Dns { listen: dns_listen, forward: forward.into_iter().map(|at| at.value.0).collect() },
         nbd: nbd_listen,
+        logs: logs_listen,
         images: folder,
         blobs,
         streams,

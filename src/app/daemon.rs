@@ -1,13 +1,12 @@
 //! The daemon: what is wired to what, what starts first, what stops first.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::body::Bytes;
 use tokio::sync::watch;
 
 use crate::api;
@@ -19,9 +18,7 @@ use crate::api::node::secure;
 use crate::api::openchami::smd;
 use crate::app::config::Config;
 use crate::app::routes::{self, Parts};
-use crate::app::{acme, door, https, journalist, nbd, privileges, publisher, recorder, streams, trust};
-use crate::engine::boot::script::{Reach, entry};
-use crate::engine::tftp::catalog::VirtualFile;
+use crate::app::{acme, door, https, journalist, nbd, privileges, publisher, recorder, streams, tftp, trust};
 use crate::model::validate::validate;
 use crate::model::{Site, Snapshot, SnapshotCell};
 use crate::store::{Store, open_redb};
@@ -40,7 +37,6 @@ use crate::transport::measures::Measures;
 use crate::transport::notify;
 use crate::transport::recorder::Recorder;
 use crate::transport::tasks::Tasks;
-use crate::transport::tftp::{Tftp, VirtualRequest};
 use crate::transport::vault::{ScopeNow, Vault, credentials};
 use crate::transport::webhook::{Manners, Webhooks};
 
@@ -258,7 +254,7 @@ fn start_protocols(
     tasks: &Tasks,
 ) -> anyhow::Result<()> {
     let cell = Arc::clone(&context.snapshot);
-    start_tftp(config, context, loaders, tasks)?;
+    tftp::start(config, context, loaders, tasks)?;
     let dns = Dns {
         listen: config.dns.listen.clone(),
         forward: config.dns.forward.clone(),
@@ -266,6 +262,7 @@ fn start_protocols(
         recorder: context.recorder.clone(),
     };
     dns.start(tasks).context("set another address, or an empty list, in dns.listen")?;
+    recorder::start_logs(config, context, tasks)?;
     nbd::start(config, context, tasks)
 }
 
@@ -304,50 +301,6 @@ async fn links(site: &Site, tasks: &Tasks) -> anyhow::Result<watch::Receiver<u64
     Ok(link::start(managed.collect(), tasks).await?)
 }
 
-fn start_tftp(
-    config: &Config,
-    context: &Context,
-    loaders: &Arc<Loaders>,
-    tasks: &Tasks,
-) -> anyhow::Result<()> {
-    let (snapshot, allowed) = (Arc::clone(&context.snapshot), Arc::clone(&context.snapshot));
-    let recorder = context.recorder.clone();
-    let mtu = config.site.networks.iter().filter_map(|network| network.mtu).min().unwrap_or(1500);
-    let tftp = Tftp {
-        listen: config.tftp.listen.clone(),
-        loaders: Arc::clone(loaders),
-        virtual_files: Arc::new(move |request| virtual_file(&snapshot.load().site, request)),
-        allow: Arc::new(move |client| is_near(&allowed.load().site, client)),
-        on_event: Arc::new(move |event| recorder::tftp(&recorder, event)),
-        single_port: config.tftp.single_port,
-        ports: None,
-        mtu,
-    };
-    tftp.start(tasks)?;
-    Ok(())
-}
-
-/// Whom TFTP and NBD serve: machines of our networks, and this one.
-pub(crate) fn is_near(site: &Site, client: IpAddr) -> bool {
-    match client.to_canonical() {
-        IpAddr::V4(address) => address.is_loopback() || site.network_of(address).is_some(),
-        IpAddr::V6(address) => address.is_loopback(),
-    }
-}
-
-/// Files that are made for who asks. iPXE asks for `autoexec.ipxe` before its own DHCP: the shortest way to
-/// its script, and the one that works beside a foreign DHCP server.
-fn virtual_file(site: &Site, request: &VirtualRequest) -> Option<Bytes> {
-    let IpAddr::V4(head) = request.local.to_canonical() else { return None };
-    match request.file {
-        VirtualFile::AutoexecIpxe | VirtualFile::ConfigIpxe | VirtualFile::Default => {
-            let tls = site.loader_tls.as_ref().filter(|tls| tls.always).map(|tls| tls.port);
-            Some(Bytes::from(entry(site, Reach { head, port: site.http_port, tls })))
-        }
-        VirtualFile::GrubConfig => None,
-    }
-}
-
 fn start_http(
     config: &Config,
     data_dir: &Path,
@@ -368,7 +321,7 @@ fn start_http(
     if let Some(outside) = outside {
         routes = api::acme::before(routes, Arc::clone(outside));
     }
-    let mut http = Http::new(routes);
+    let mut http = Http::new(routes).with_recorder(context.recorder.clone());
     if has_owner(config, &context.snapshot.load()) {
         // They are sent past the door, which lets everybody have them.
         let files = streams::files(&parts, tasks).context("there are no threads to send files on")?;

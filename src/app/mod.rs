@@ -13,4 +13,5 @@ pub mod publisher;
 pub(crate) mod recorder;
 pub mod routes;
 mod streams;
+mod tftp;
 mod trust;

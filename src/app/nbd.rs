@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::api::context::Context;
 use crate::app::config::Config;
-use crate::app::daemon::is_near;
+use crate::app::tftp::is_near;
 use crate::base::Digest;
 use crate::base::limits::NBD_NAMES_MAX;
 use crate::engine::image::find::{Found, Kind, find};

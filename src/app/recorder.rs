@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
+
+use crate::api::context::Context;
 use crate::app::config::Config;
+use crate::app::tftp::is_near;
 use crate::engine::record::{TftpFate, TftpSeen, What};
 use crate::engine::tftp::Outcome;
 use crate::model::SnapshotCell;
 use crate::store::{Boots, Store};
 use crate::transport::http::Streams;
 use crate::transport::journal::Journal;
+use crate::transport::logs::Logs;
 use crate::transport::recorder::{Inbox, Parts as TaskParts, Recorder};
 use crate::transport::tasks::Tasks;
 use crate::transport::tftp::{Fate, TftpEvent};
@@ -34,6 +39,21 @@ pub(crate) fn start(config: &Config, parts: Parts<'_>, boots: Boots, inbox: Inbo
         busy: Arc::new(move || streams.peers()),
     };
     inbox.start(parts, tasks);
+}
+
+/// Opens the log ports.
+///
+/// # Errors
+/// An address cannot be bound.
+pub(crate) fn start_logs(config: &Config, context: &Context, tasks: &Tasks) -> anyhow::Result<()> {
+    let snapshot = Arc::clone(&context.snapshot);
+    let logs = Logs {
+        listen: config.logs.clone(),
+        allow: Arc::new(move |client| is_near(&snapshot.load().site, client)),
+        recorder: context.recorder.clone(),
+    };
+    logs.start(tasks).context("set another address, or an empty list, in logs.listen")?;
+    Ok(())
 }
 
 /// Tells of a request over TFTP that ended.

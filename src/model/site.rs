@@ -20,6 +20,8 @@ pub struct Site {
     pub http_port: u16,
     /// Head address for networks that are only reached through relays and for `explain` without a network.
     pub head: Option<Ipv4Addr>,
+    /// The head takes machines' logs at syslog's port: iPXE is told so.
+    pub takes_logs: bool,
     /// Kernel parameters that every Linux target gets in front of its own.
     pub kernel_params: String,
     /// None: loaders fetch everything over plain HTTP.
@@ -72,6 +74,7 @@ impl Default for Site {
             networks: Vec::new(),
             http_port: 8081,
             head: None,
+            takes_logs: false,
             kernel_params: String::new(),
             loader_tls: None,
         }

@@ -13,6 +13,7 @@ pub mod http;
 pub mod journal;
 pub mod link;
 pub mod loaders;
+pub mod logs;
 pub mod measures;
 pub mod nbd;
 pub mod notify;

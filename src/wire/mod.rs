@@ -13,6 +13,7 @@ pub mod newc;
 pub mod pcap;
 pub mod range;
 pub mod ssh;
+pub mod syslog;
 pub mod tftp;
 pub mod tpm;
 

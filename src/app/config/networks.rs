@@ -56,6 +56,7 @@ pub(crate) fn site(
     check_together(&networks, problems);
     let default = Site::default();
     Site {
+        takes_logs: false,
         name: name.map_or_else(host_name, |at| at.value.0),
         short_name: short_name.map_or(default.short_name, |at| at.value.0),
         domain: domain.map_or(default.domain, |at| at.value.0),

@@ -59,7 +59,7 @@ pub(crate) fn add_network(message: &mut Message, case: &Case<'_>) {
     }
 }
 
-/// What a client gets if it asks: 28, 26, 42, 119, 121, 81.
+/// What a client gets if it asks: 7, 28, 26, 42, 119, 121, 81.
 pub(crate) fn add_asked(message: &mut Message, case: &Case<'_>) {
     let (network, asker) = (case.network, &case.request.message);
     if asker.asks_for(code::BROADCAST) {
@@ -70,6 +70,10 @@ pub(crate) fn add_asked(message: &mut Message, case: &Case<'_>) {
     }
     if asker.asks_for(code::NTP) && !network.ntp.is_empty() {
         message.options.put(&DhcpOption::NtpServers(network.ntp.clone()));
+    }
+    if case.snapshot.site.takes_logs && asker.asks_for(code::LOG_SERVERS) {
+        // iPXE takes it for its setting `syslog`; builds with CONSOLE_SYSLOG then send what they print.
+        message.options.set(code::LOG_SERVERS, case.head.octets());
     }
     if asker.asks_for(code::DOMAIN_SEARCH) && !domain(case).is_empty() {
         message.options.set(code::DOMAIN_SEARCH, dns_name(domain(case)));

@@ -6,6 +6,8 @@ mod files;
 mod logs;
 mod script;
 
+use std::net::Ipv4Addr;
+
 use crate::base::limits::{
     RECORD_ADDRESSES_MAX, RECORD_LOG_LINES_MAX, RECORD_STEPS_MAX, RECORD_TEXT_CHARS_MAX,
 };
@@ -37,9 +39,10 @@ impl Attempt {
         match &evidence.what {
             What::Dhcp(seen) => self.on_dhcp(seen, at),
             What::OtherServer { server, mac, offered, .. } => {
-                let offered = offered.map_or_else(String::new, |address| format!(" offered it {address}"));
-                let verb = if offered.is_empty() { " answered it" } else { "" };
-                self.sign(Sign::OtherServer, at, format!("DHCP server {server} ({mac}){offered}{verb}"));
+                let text = offered.map_or_else(String::new, |address| format!(" offered it {address}"));
+                let verb = if text.is_empty() { " answered it" } else { "" };
+                self.sign(Sign::OtherServer, at, format!("DHCP server {server} ({mac}){text}{verb}"));
+                self.on_other_address(*offered, at);
             }
             What::Damaged(what) => {
                 self.sign(Sign::Damaged, at, format!("a frame of it arrived damaged: {what}"))
@@ -68,6 +71,15 @@ impl Attempt {
                 self.sign(Sign::TlsFailed, at, format!("TLS with it failed: {}", short(why)))
             }
             What::Log { severity, text } => self.on_log(*severity, text, at),
+        }
+    }
+
+    /// A system that takes another address than its boot had is not where anybody looks for it.
+    fn on_other_address(&mut self, offered: Option<Ipv4Addr>, at: Timestamp) {
+        let Some(former) = self.record.addresses.last().copied() else { return };
+        if let Some(other) = offered.filter(|other| *other != former && self.record.did(Phase::Kernel)) {
+            let text = format!("it booted with {former}, and was given {other} by another server");
+            self.sign(Sign::AddressChanged, at, text);
         }
     }
 
@@ -163,7 +175,7 @@ impl Attempt {
         logs.push(line);
     }
 
-    pub(crate) fn address(&mut self, address: std::net::Ipv4Addr, at: Timestamp) {
+    pub(crate) fn address(&mut self, address: Ipv4Addr, at: Timestamp) {
         let addresses = &mut self.record.addresses;
         if addresses.last() == Some(&address) {
             return;

@@ -23,7 +23,8 @@ pub(crate) fn next(record: &BootRecord) -> Option<Phase> {
     let declared = record.node.is_some();
     match record.furthest() {
         None if record.saw(Sign::BesideAnother) && record.saw(Sign::Offered) => Some(Phase::Loader),
-        None => record.steps.iter().map(|step| step.phase).min(),
+        // A machine of which only damaged frames came has no step yet.
+        None => record.steps.iter().map(|step| step.phase).min().or(Some(Phase::Firmware)),
         Some(Phase::Firmware) => Some(Phase::Loader),
         Some(Phase::Loader) => Some(Phase::Ipxe),
         Some(Phase::Ipxe) => Some(Phase::Script),

@@ -27,7 +27,8 @@ pub(crate) fn begins(before: Option<&Attempt>, what: &What, at: Timestamp) -> Be
     match what {
         What::Dhcp(seen) if seen.stage == Stage::System => system(before),
         What::Dhcp(seen) => booting(before, seen, at),
-        // Whoever asks for a script runs iPXE: an attempt whose DHCP was another server's.
+        What::Script(seen) if is_person(seen.agent.as_deref()) => Begin::Nothing,
+        // Whoever else asks for a script runs iPXE: an attempt whose DHCP was another server's.
         What::Script(_) => match before {
             Some(attempt) if is_open(attempt) || is_recent(attempt, at) => Begin::GoesOn,
             _ => Begin::Anew,
@@ -38,6 +39,10 @@ pub(crate) fn begins(before: Option<&Attempt>, what: &What, at: Timestamp) -> Be
             } else {
                 Begin::Anew
             }
+        }
+        // A node that is up may log for years: that is no part of its boot.
+        What::Log { .. } if before.is_some_and(|attempt| attempt.record.outcome == Outcome::Up) => {
+            Begin::Nothing
         }
         What::OtherServer { .. }
         | What::NotSent
@@ -59,6 +64,12 @@ pub(crate) fn begins(before: Option<&Attempt>, what: &What, at: Timestamp) -> Be
             }
         }
     }
+}
+
+/// True for the tools with which people look at scripts.
+fn is_person(agent: Option<&str>) -> bool {
+    const TOOLS: [&str; 5] = ["curl/", "Wget/", "Mozilla/", "python-", "ochami/"];
+    agent.is_some_and(|agent| TOOLS.iter().any(|tool| agent.starts_with(tool)))
 }
 
 /// A running system's DHCP: part of the boot that led to it, never the beginning of one.

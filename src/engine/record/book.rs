@@ -263,20 +263,23 @@ impl Book {
     fn standing_for(&self, mac: Mac, evidence: &Evidence, snapshot: &Snapshot) -> Mac {
         let of_system = match &evidence.what {
             What::Dhcp(seen) => seen.stage == Stage::System,
+            // What firmware and loaders ask stays with their port.
+            What::Script(_) | What::Tftp(_) | What::Loader { .. } => false,
             _ => true,
         };
-        let open = |mac: &Mac| {
+        let own = self.machines.get(&mac).is_some_and(|machine| is_open(&machine.attempt));
+        let started = |mac: &Mac| {
             self.machines.get(mac).is_some_and(|machine| {
                 let record = &machine.attempt.record;
                 is_open(&machine.attempt) && record.furthest().is_some_and(|phase| phase >= Phase::Kernel)
             })
         };
-        if !of_system || open(&mac) {
+        if !of_system || own {
             return mac;
         }
         let Some(Declared::Node { node, .. }) = snapshot.by_mac(mac) else { return mac };
         let mut others = node.interfaces.iter().map(|interface| interface.mac).filter(|other| *other != mac);
-        others.find(open).unwrap_or(mac)
+        others.find(started).unwrap_or(mac)
     }
 
     fn learn_address(&mut self, mac: Mac, evidence: &Evidence) {

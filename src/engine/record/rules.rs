@@ -32,6 +32,8 @@ pub enum If {
     Did(Phase),
     DidNot(Phase),
     NotBegan(Phase),
+    /// The machine began anew so few seconds after it was last heard: it went on by itself, and nobody reset it.
+    BackWithin(u64),
     Is(Firmware),
     IsNot(Firmware),
     Declared,
@@ -153,6 +155,10 @@ impl If {
             If::Did(phase) => record.did(phase),
             If::DidNot(phase) => !record.did(phase),
             If::NotBegan(phase) => !record.began(phase),
+            If::BackWithin(seconds) => record
+                .signs
+                .get(&Sign::CameBack)
+                .is_some_and(|seen| seen.last.since(record.last).as_secs() <= seconds),
             If::Is(firmware) => record.client.firmware == Some(firmware),
             If::IsNot(firmware) => record.client.firmware != Some(firmware),
             If::Declared => record.node.is_some(),
@@ -169,6 +175,7 @@ impl If {
             | If::Did(_)
             | If::DidNot(_)
             | If::NotBegan(_)
+            | If::BackWithin(_)
             | If::Is(_)
             | If::IsNot(_)
             | If::Declared

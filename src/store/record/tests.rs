@@ -1,5 +1,6 @@
 use crate::model::{
-    Assignment, Bmc, BootSession, Document, Dossier, Group, Identity, Lease, Node, Profile, Secret, Sighting,
+    Assignment, Bmc, BootRecord, BootSession, Document, Dossier, Group, Identity, Lease, Node, Profile, Secret,
+    Sighting,
 };
 use crate::store::StoreError;
 use crate::store::record::Record;
@@ -41,6 +42,8 @@ const REVOKED: &str = r#"{"node":8,"ek":null,"revoked":true,"how":"listed","by":
 const DOSSIER: &str = r#"{"node":7,"pending":{"ek":"a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5","make":{"vendor":"IBM","firmware":"1.2","manufacturer":"id:49424D00","chain":"ok"},"first":1,"last":2,"from":"192.0.2.7","epoch":3,"others":1},"make":{"vendor":"IBM","firmware":"1.2","manufacturer":null,"chain":"none"},"start":{"ek":"a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5","count":9,"session":"aebagbafaydqqcikbmga2dqpca"},"pinned":{"0":"0101010101010101010101010101010101010101010101010101010101010101","7":"0202020202020202020202020202020202020202020202020202020202020202"},"last":{"at":5,"level":"2p","findings":["PCR 7: differs"]},"flag":{"at":7,"text":"shown by another"},"held":[{"secret":"munge@group:compute","version":2,"at":6}]}"#;
 const EMPTY_DOSSIER: &str =
     r#"{"node":8,"pending":null,"make":null,"start":null,"pinned":{},"last":null,"flag":null,"held":[]}"#;
+const BOOT_RECORD: &str = r#"{"mac":"00:00:5e:00:53:07","started":1,"last":9,"outcome":"failed","node":"nid007","network":"boot","relay":"192.0.2.250","addresses":["192.0.2.7"],"client":{"firmware":"UEFI","arch":"x86_64","arch_code":7,"class":"PXEClient","uuid":"11223344-5566-7788-99aa-bbccddeeff00","agent":"iPXE/1.21"},"told":{"image":"debian:1","kernel":"k","initrds":["i"],"root":"r","rule":"default"},"kin":"@compute","steps":[{"phase":"kernel","fate":"refused","first":2,"last":3,"tries":4,"bytes":5,"of":6,"address":"192.0.2.7","what":"k","result":"status 404"}],"signs":{"kernel-missing":{"count":1,"first":3,"last":3,"text":"k: status 404"}},"logs":[{"at":4,"severity":3,"text":"x"}],"verdict":{"rule":"kernel-missing","at":3,"phase":"kernel","sure":"certain","summary":"s","evidence":["e"],"cause":"c","check":"d"},"renewals":0}"#;
+const SMALL_BOOT_RECORD: &str = r#"{"mac":"00:00:5e:00:53:07","started":1,"last":1,"outcome":"under way","client":{"arch_code":0},"kin":"","steps":[],"renewals":0}"#;
 
 fn check<R: Record>(json: &str) {
     let octets = [&[1], json.as_bytes()].concat();
@@ -66,6 +69,8 @@ fn every_record_of_version_1_loads_and_is_written_alike() {
     check::<BootSession>(HELD_SESSION);
     [IDENTITY, REVOKED].iter().for_each(|json| check::<Identity>(json));
     [DOSSIER, EMPTY_DOSSIER].iter().for_each(|json| check::<Dossier>(json));
+    check::<BootRecord>(BOOT_RECORD);
+    check::<BootRecord>(SMALL_BOOT_RECORD);
 }
 
 #[test]

@@ -227,13 +227,7 @@ impl Task {
         {
             self.anchored.insert(mac, now);
         }
-        let is_proxy = answer
-            .explanation
-            .network
-            .as_ref()
-            .and_then(|(name, _)| snapshot.site.network(name))
-            .is_some_and(|network| network.dhcp == DhcpMode::Proxy);
-        self.record(&request, &answer, payload, is_proxy);
+        self.record(&request, &answer, payload, &snapshot);
         self.carry_out(&request, answer, now);
     }
 

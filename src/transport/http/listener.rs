@@ -20,7 +20,9 @@ use tower_service::Service;
 
 use crate::base::counter::Counter;
 use crate::base::limits::{HTTP_CONNECTIONS_MAX, TLS_HANDSHAKE_MAX};
+use crate::engine::record::What;
 use crate::transport::http::front::{self, Files};
+use crate::transport::recorder::Recorder;
 use crate::transport::tasks::Tasks;
 
 /// How long a client may take for the head of a request; also how long an idle connection stays open.
@@ -66,6 +68,8 @@ pub struct HttpCounters {
 #[derive(Clone)]
 pub struct Http {
     router: Router,
+    /// Who is told of handshakes that fail.
+    recorder: Option<Recorder>,
     /// None: the router answers requests for files too.
     files: Option<Files>,
     permits: Arc<Semaphore>,
@@ -129,13 +133,19 @@ impl Http {
     #[must_use]
     pub fn new(router: Router) -> Http {
         let permits = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
-        Http { router, files: None, permits, counters: Arc::default() }
+        Http { router, recorder: None, files: None, permits, counters: Arc::default() }
     }
 
     /// The same, with files sent by `sendfile` on plain listeners.
     #[must_use]
     pub fn with_files(self, files: Files) -> Http {
         Http { files: Some(files), ..self }
+    }
+
+    /// The same, with somebody who is told of TLS handshakes that fail.
+    #[must_use]
+    pub fn with_recorder(self, recorder: Recorder) -> Http {
+        Http { recorder: Some(recorder), ..self }
     }
 
     pub(crate) fn router(&self) -> Router {
@@ -244,6 +254,9 @@ impl Http {
                     Ok(Err(error)) => {
                         server.counters.handshakes_failed.raise();
                         tracing::debug!(%remote, %error, "TLS handshake failed");
+                        if let Some(recorder) = &server.recorder {
+                            recorder.saw(Some(remote.ip()), What::TlsFailed(error.to_string()));
+                        }
                     }
                     Err(_) => server.counters.handshakes_failed.raise(),
                 }

@@ -3,6 +3,8 @@
 pub const SUBNET_MASK: u8 = 1;
 pub const ROUTER: u8 = 3;
 pub const DNS: u8 = 6;
+/// RFC 2132 section 3.9; what iPXE calls `syslog`.
+pub const LOG_SERVERS: u8 = 7;
 pub const HOST_NAME: u8 = 12;
 pub const DOMAIN: u8 = 15;
 pub const ROOT_PATH: u8 = 17;
@@ -52,9 +54,10 @@ pub fn name(code: u8) -> &'static str {
     NAMES.iter().find(|(known, _)| *known == code).map_or("", |(_, name)| name)
 }
 
-const NAMES: [(u8, &str); 36] = [
+const NAMES: [(u8, &str); 37] = [
     (SUBNET_MASK, "subnet mask"),
     (ROUTER, "router"),
+    (LOG_SERVERS, "log servers"),
     (DNS, "name servers"),
     (HOST_NAME, "host name"),
     (DOMAIN, "domain"),

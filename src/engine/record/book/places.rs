@@ -86,12 +86,15 @@ impl Book {
         }
     }
 
-    /// Ends the attempt of a port that got nowhere, because the machine goes on by another.
+    /// Ends the attempt of another port, because the machine goes on by another.
     pub(crate) fn drop_early(&mut self, mac: Mac, other: Mac, at: Timestamp) {
         let Some(machine) = self.machines.get_mut(&mac) else { return };
         let record = &mut machine.attempt.record;
         let early = record.furthest().is_none_or(|phase| phase <= Phase::Loader);
-        if record.outcome == Outcome::UnderWay && early {
+        if record.outcome == Outcome::UnderWay && !early {
+            self.came_back(mac, at);
+            self.write_later(mac, at);
+        } else if record.outcome == Outcome::UnderWay {
             record.outcome = Outcome::Dropped;
             machine.attempt.sign(Sign::CameBack, at, format!("it went on by its port {other}"));
             self.write_later(mac, at);

@@ -67,7 +67,9 @@ impl Book {
         if attempt.record.outcome == Outcome::UnderWay && ran && awaited(&attempt.record).is_none() {
             attempt.record.outcome = Outcome::Settled;
         }
-        let due = if attempt.record.outcome.is_over() { at } else { at + RECORD_WRITE_SPAN };
+        // An end is written at once; what a machine does behind it can wait.
+        let ends = attempt.record.outcome.is_over() && attempt.record.outcome != before;
+        let due = if ends { at } else { at + RECORD_WRITE_SPAN };
         let next = awaited(&attempt.record);
         let (family, former) = (family(&attempt.record), attempt.awaited);
         if next != former.map(|(phase, _)| phase) {

@@ -1,6 +1,6 @@
 //! Rows about loaders: how they come, whether they run, and what they do before the kernel.
 
-use crate::engine::record::rules::If::{Did, Is, IsNot, Never, NotBegan, Often, Saw};
+use crate::engine::record::rules::If::{BackWithin, Did, Is, IsNot, Never, NotBegan, Often, Saw};
 use crate::engine::record::rules::{AT_ONCE, BACK, Rule, SILENCE, STUCK};
 use crate::model::Firmware;
 use crate::model::boot_record::{Phase, Sign, Sure};
@@ -130,6 +130,7 @@ pub(super) const RULES: &[Rule] = &[
             Never(Sign::Shim),
             IsNot(Firmware::Bios),
             NotBegan(Phase::Ipxe),
+            BackWithin(60),
         ],
         sure: Sure::Likely,
         summary: "the loader was fetched whole and firmware went on without it",

@@ -1,7 +1,7 @@
 //! Rows about kernel, initrd, root, and the system that starts.
 
 use crate::engine::record::rules::If::{Did, DidNot, IsNot, Never, NotBegan, Often, Saw};
-use crate::engine::record::rules::{AT_ONCE, Rule, STUCK};
+use crate::engine::record::rules::{AT_ONCE, Rule, SILENCE, STUCK};
 use crate::model::Firmware;
 use crate::model::boot_record::{Phase, Sign, Sure};
 
@@ -237,6 +237,17 @@ pub(super) const RULES: &[Rule] = &[
         source: "ipxe/ipxe#526, #1305; NixOS/nixpkgs#73588; rhboot/grub2#30",
     },
     Rule {
+        name: "address-changed",
+        on: STUCK,
+        at: &[Phase::System, Phase::Root, Phase::CloudInit],
+        needs: &[Saw(Sign::AddressChanged), Saw(Sign::OtherServer)],
+        sure: Sure::Likely,
+        summary: "the machine's address changed between two programs of its boot",
+        cause: "another server gives addresses by client identifier, which differs between firmware, iPXE and system",
+        check: "muster discover servers; a declared address for the node",
+        source: "coreos/bugs#1432, #2252; dracutdevs/dracut#2616",
+    },
+    Rule {
         name: "root-timeout",
         on: STUCK,
         at: STARTED,
@@ -249,7 +260,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "root-never-asked",
-        on: STUCK,
+        on: SILENCE,
         at: &[Phase::Root],
         needs: &[Did(Phase::System), NotBegan(Phase::Root)],
         sure: Sure::Possible,
@@ -260,7 +271,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "kernel-silent",
-        on: STUCK,
+        on: SILENCE,
         at: STARTED,
         needs: &[
             Did(Phase::Kernel),
@@ -273,17 +284,6 @@ pub(super) const RULES: &[Rule] = &[
         cause: "no driver for the network card in the initrd, the wrong port, ip= is missing, or the kernel panicked",
         check: "its console; a driver in the initrd; ip= in the parameters; netconsole= to the head's log port",
         source: "dracut-ng/dracut-ng#1983; dracutdevs/dracut#718; warewulf/warewulf#1908",
-    },
-    Rule {
-        name: "address-changed",
-        on: STUCK,
-        at: &[Phase::Root, Phase::CloudInit],
-        needs: &[Saw(Sign::AddressChanged)],
-        sure: Sure::Possible,
-        summary: "the machine's address changed between two programs of its boot",
-        cause: "another server gives addresses by client identifier, which differs between firmware, iPXE and system",
-        check: "muster discover servers; a declared address for the node",
-        source: "coreos/bugs#1432, #2252; dracutdevs/dracut#2616",
     },
     Rule {
         name: "cloud-init-error",
@@ -309,7 +309,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "cloud-init-half",
-        on: STUCK,
+        on: SILENCE,
         at: &[Phase::CloudInit],
         needs: &[Saw(Sign::AskedMeta), Never(Sign::AskedUser)],
         sure: Sure::Likely,
@@ -320,7 +320,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "no-cloud-init",
-        on: STUCK,
+        on: SILENCE,
         at: &[Phase::CloudInit],
         needs: &[NotBegan(Phase::CloudInit)],
         sure: Sure::Likely,
@@ -342,7 +342,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "no-phone-home",
-        on: STUCK,
+        on: SILENCE,
         at: &[Phase::PhoneHome],
         needs: &[Did(Phase::CloudInit)],
         sure: Sure::Likely,

@@ -8,7 +8,7 @@ use crate::engine::dhcp::{Answer, Request, Route, Verdict};
 use crate::engine::record::{DhcpSeen, What};
 use crate::model::boot_session::Channel;
 use crate::model::snapshot::Machine;
-use crate::model::{LeaseState, Stage};
+use crate::model::{DhcpMode, LeaseState, Snapshot, Stage};
 use crate::transport::dhcp::task::Task;
 use crate::transport::journal::Entry;
 use crate::transport::recorder::{Datagram, Exchange};
@@ -21,9 +21,12 @@ impl Task {
         request: &Request,
         answer: &Answer,
         payload: Vec<u8>,
-        is_proxy: bool,
+        snapshot: &Snapshot,
     ) {
         let Some(mac) = request.mac else { return };
+        let network = answer.explanation.network.as_ref();
+        let network = network.and_then(|(name, _)| snapshot.site.network(name));
+        let is_proxy = network.is_some_and(|network| network.dhcp == DhcpMode::Proxy);
         let seen = What::Dhcp(Box::new(DhcpSeen::of(request, answer, is_proxy)));
         if request.stage == Stage::System {
             return self.recorder.saw_mac(mac, seen);

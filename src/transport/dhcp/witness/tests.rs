@@ -59,10 +59,7 @@ impl Backend for Disk {
         Ok(Vec::new())
     }
 
-    fn packets(
-        &mut self,
-        _of: (Mac, Timestamp),
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    fn packets(&mut self, _of: (Mac, Timestamp)) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }
 
