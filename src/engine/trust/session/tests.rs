@@ -166,7 +166,7 @@ fn t10_the_grant_is_served_three_times_and_not_after_a_claim() {
     assert!(session.script(NODE, None, SESSION_LIFE, NOW));
     for number in 1..=GRANTS_MAX {
         assert!(session.script(NODE, None, SESSION_LIFE, NOW));
-        session.grant(NODE, nonce_hash(&[u8::try_from(number).unwrap(); 32]), NOW).unwrap();
+        session.grant(NODE, nonce_hash(&[u8::try_from(number).unwrap(); 32]), (None, None), NOW).unwrap();
     }
     assert_eq!(session.grant(NODE, [0; 32], (None, None), NOW), Err(Refusal::Unknown));
     assert!(!session.script(NODE, None, SESSION_LIFE, NOW), "a script without a grant is an ordinary one");
