@@ -62,8 +62,8 @@ pub(crate) fn open(
     let sessions = Arc::new(sessions);
     sessions.start(tasks);
     let (store, journal, cell) = (store.clone(), journal.clone(), Arc::clone(cell));
-    let rules = config.trust.tpms.clone();
-    let dossiers = Dossiers::new(dossiers, store, journal, cell, Arc::clone(&sessions), rules, measures);
+    let dossiers = Dossiers::new(dossiers, store, journal, cell, Arc::clone(&sessions));
+    let dossiers = dossiers.governed(config.trust.tpms.clone(), measures);
     let dossiers = Arc::new(dossiers);
     dossiers.start(tasks);
     let policy = NodePolicy {

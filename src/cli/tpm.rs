@@ -282,7 +282,7 @@ fn list(tpms: &[TpmBody]) -> String {
             tpm.state.clone(),
             table::dash(tpm.code.as_ref()),
             table::dash(vendor),
-            table::dash(tpm.certificate.as_ref()),
+            table::dash(tpm.ek_chain.as_ref()),
             table::dash(tpm.address.as_ref()),
             table::dash(tpm.level.as_ref()),
             table::dash(tpm.attested.as_ref()),
@@ -309,7 +309,7 @@ fn shown(tpm: &TpmBody) -> String {
     line("vendor", tpm.vendor.as_ref());
     line("firmware", tpm.firmware.as_ref());
     line("manufacturer", tpm.manufacturer.as_ref());
-    line("certificate", tpm.certificate.as_ref());
+    line("certificate", tpm.ek_chain.as_ref());
     line("address", tpm.address.as_ref());
     line("attested", tpm.attested.as_ref());
     line("level", tpm.level.as_ref());

@@ -36,7 +36,6 @@ use crate::api::context::Context;
 use crate::api::problem::{Problem, in_our_form};
 use crate::base::Level;
 use crate::base::limits::{NODE_MESSAGE_BYTES_MAX, NODE_PROOF_BYTES_MAX, SESSION_LIFE};
-use crate::engine::attest::enrol::TpmRules;
 use crate::engine::boot::url;
 use crate::engine::trust::contents::{Choice, Item, Withheld};
 use crate::engine::trust::token::{NodeClaims, Purpose};
@@ -47,7 +46,6 @@ use crate::transport::clock::now;
 use crate::transport::dossiers::Dossiers;
 use crate::transport::http::Peer;
 use crate::transport::journal::Journal;
-use crate::transport::measures::Measures;
 use crate::transport::sessions::{ChangeError, SessionPolicy, Sessions, Witness};
 use crate::transport::vault::{Chest, NodeKeys, SiteKey, VaultError};
 
@@ -118,12 +116,10 @@ impl NodeTrust {
         let keys = NodeKeys::open(&chest, folder, Arc::new(site))?;
         let policy = SessionPolicy { arm_on: ArmOn::Auto, life: SESSION_LIFE };
         let (store, journal, snapshot) = (store.clone(), journal.clone(), Arc::clone(snapshot));
-        let (parts, witness) = ((store.clone(), journal.clone(), Arc::clone(&snapshot)), Witness::none());
-        let sessions = Arc::new(Sessions::new((Vec::new(), 0), store, journal, snapshot, witness, policy));
-        let ((store, journal, snapshot), rules) = (parts, TpmRules::default());
-        let own = Arc::clone(&sessions);
-        let dossiers =
-            Dossiers::new(Vec::new(), store, journal, snapshot, own, rules, Measures::new(None, None));
+        let (own, told, cell) = (store.clone(), journal.clone(), Arc::clone(&snapshot));
+        let none = (Vec::new(), 0);
+        let sessions = Arc::new(Sessions::new(none, store, journal, snapshot, Witness::none(), policy));
+        let dossiers = Dossiers::new(Vec::new(), own, told, cell, Arc::clone(&sessions));
         let issuer = "https://trial.example:8443".to_owned();
         let policy = NodePolicy { always: false, privileged_port: false, issuer, tls: None };
         Ok(NodeTrust::new(sessions, Arc::new(dossiers), Arc::new(keys), policy))

@@ -41,7 +41,7 @@ pub struct TpmBody {
     pub manufacturer: Option<String>,
     /// `ok`: its certificate leads to one of `trust.ek_issuers`; `unknown`; `none`; or what is wrong with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<String>,
+    pub ek_chain: Option<String>,
     /// Where a TPM that waits was shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
@@ -95,7 +95,7 @@ impl TpmBody {
             vendor: said(vendor),
             firmware: said(firmware),
             manufacturer,
-            certificate: said(chain),
+            ek_chain: said(chain),
             address: pending.and_then(|one| one.from).map(|from| from.to_string()),
             attested: dossier.last.as_ref().map(|last| last.at.rfc3339()),
             level: dossier.last.as_ref().map(|last| last.level.to_string()),

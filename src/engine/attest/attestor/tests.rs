@@ -258,6 +258,7 @@ fn another_nodes_tpm_gets_no_challenge_and_an_alarm() {
     let denied = refused(head.start(&other.start(), 3));
     assert_eq!((denied.status, denied.alarm), (403, true));
     assert!(denied.text.starts_with("ek-mismatch"), "{}", denied.text);
+    assert_eq!(*head.book.mismatches.lock().unwrap(), [NodeId(1)]);
 }
 
 #[test]
