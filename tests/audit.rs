@@ -236,7 +236,7 @@ async fn grant(head: &head::Head) -> Grant {
     let archive = head.ask_from(NODE, "GET", word.strip_prefix("http://192.0.2.254:8081").unwrap(), "").await;
     let text = String::from_utf8_lossy(&archive.bytes).into_owned();
     let (start, end) = (text.find("{\"").unwrap(), text.find("\"}\n").unwrap());
-    Grant::parse(text[start..end + 3].as_bytes()).unwrap()
+    Grant::parse(&text.as_bytes()[start..end + 3]).unwrap()
 }
 
 async fn claim(head: &head::Head, from: Ipv4Addr, grant: &Grant) -> head::Answer {

@@ -145,7 +145,8 @@ impl Served {
         let mac = mac(1).parse().unwrap();
         trust.sessions.boots(node, Channel { mac, address: None, relay: None, uuid: None, arch: None });
         let session = trust.sessions.of(node).pop().unwrap().id;
-        let served = trust.sessions.change(session, |session| Ok(session.script(NODE, None, SESSION_LIFE, now())));
+        let served =
+            trust.sessions.change(session, |session| Ok(session.script(NODE, None, SESSION_LIFE, now())));
         assert!(served.await.unwrap());
         let url = format!("http://{}/b/{session}/boot.cpio", self.plain);
         let archive = blocking(move || Command::new("curl").args(["-sSf", &url]).output().unwrap()).await;

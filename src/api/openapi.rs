@@ -204,6 +204,68 @@ fn content(name: &str, method: &str) -> Value {
     json!({kind: {"schema": schema}})
 }
 
+fn add<T: JsonSchema>(generator: &mut SchemaGenerator) {
+    generator.subschema_for::<T>();
+}
+
+/// The bodies that the table names.
+const BODIES: &[fn(&mut SchemaGenerator)] = &[
+    add::<types::NodeBody>,
+    add::<types::BmcBody>,
+    add::<types::GroupBody>,
+    add::<types::ProfileBody>,
+    add::<types::AssignBody>,
+    add::<types::BootBody>,
+    add::<types::ReportBody>,
+    add::<types::LeaseBody>,
+    add::<types::SightingBody>,
+    add::<v1::audit::AuditPageBody>,
+    add::<v1::audit::CheckpointBody>,
+    add::<v1::batch::BatchBody>,
+    add::<v1::blobs::BlobBody>,
+    add::<v1::uploads::NewUploadBody>,
+    add::<v1::uploads::UploadBody>,
+    add::<v1::events::EventBody>,
+    add::<v1::explain::StepBody>,
+    add::<v1::interfaces::OwnedBody>,
+    add::<v1::observed::NetworkBody>,
+    add::<v1::observed::RogueBody>,
+    add::<v1::status::StatusBody>,
+    add::<v1::cloud_init::DefaultsBody>,
+    add::<v1::cloud_init::GroupDataBody>,
+    add::<v1::cloud_init::NodeDataBody>,
+    add::<v1::cloud_init::PreviewBody>,
+    add::<v1::cloud_init::CallBody>,
+    add::<types::ImageBody>,
+    add::<types::NewImageBody>,
+    add::<types::ImageTagBody>,
+    add::<types::MoveTagBody>,
+    add::<types::ImageDiffBody>,
+    add::<types::GarbageBody>,
+    add::<v1::traffic::TrafficBody>,
+    add::<types::SecretBody>,
+    add::<types::NewSecretBody>,
+    add::<types::NewVersionBody>,
+    add::<types::SecretVersionBody>,
+    add::<types::RevealedBody>,
+    add::<types::record::RecordLineBody>,
+    add::<types::record::RecordBody>,
+    add::<types::record::WhyBody>,
+    add::<types::record::CauseBody>,
+    add::<v1::trust::SessionBody>,
+    add::<v1::trust::NodeTrustBody>,
+    add::<v1::trust::EpochBody>,
+    add::<types::tpm::TpmBody>,
+    add::<types::tpm::ApproveBody>,
+    add::<types::tpm::PreloadBody>,
+    add::<types::tpm::EnrolAnewBody>,
+    add::<types::tpm::HeldBody>,
+    add::<types::tpm::RevokedBody>,
+    add::<types::tpm::OpenWindowBody>,
+    add::<types::tpm::WindowBody>,
+    add::<Problem>,
+];
+
 /// The schemas of all bodies, by their names in the table.
 fn schemas() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
@@ -211,65 +273,7 @@ fn schemas() -> Value {
         settings.meta_schema = None;
     });
     let mut generator = settings.into_generator();
-    fn add<T: JsonSchema>(generator: &mut SchemaGenerator) {
-        generator.subschema_for::<T>();
-    }
-    for add in [
-        add::<types::NodeBody>,
-        add::<types::BmcBody>,
-        add::<types::GroupBody>,
-        add::<types::ProfileBody>,
-        add::<types::AssignBody>,
-        add::<types::BootBody>,
-        add::<types::ReportBody>,
-        add::<types::LeaseBody>,
-        add::<types::SightingBody>,
-        add::<v1::audit::AuditPageBody>,
-        add::<v1::audit::CheckpointBody>,
-        add::<v1::batch::BatchBody>,
-        add::<v1::blobs::BlobBody>,
-        add::<v1::uploads::NewUploadBody>,
-        add::<v1::uploads::UploadBody>,
-        add::<v1::events::EventBody>,
-        add::<v1::explain::StepBody>,
-        add::<v1::interfaces::OwnedBody>,
-        add::<v1::observed::NetworkBody>,
-        add::<v1::observed::RogueBody>,
-        add::<v1::status::StatusBody>,
-        add::<v1::cloud_init::DefaultsBody>,
-        add::<v1::cloud_init::GroupDataBody>,
-        add::<v1::cloud_init::NodeDataBody>,
-        add::<v1::cloud_init::PreviewBody>,
-        add::<v1::cloud_init::CallBody>,
-        add::<types::ImageBody>,
-        add::<types::NewImageBody>,
-        add::<types::ImageTagBody>,
-        add::<types::MoveTagBody>,
-        add::<types::ImageDiffBody>,
-        add::<types::GarbageBody>,
-        add::<v1::traffic::TrafficBody>,
-        add::<types::SecretBody>,
-        add::<types::NewSecretBody>,
-        add::<types::NewVersionBody>,
-        add::<types::SecretVersionBody>,
-        add::<types::RevealedBody>,
-        add::<types::record::RecordLineBody>,
-        add::<types::record::RecordBody>,
-        add::<types::record::WhyBody>,
-        add::<types::record::CauseBody>,
-        add::<v1::trust::SessionBody>,
-        add::<v1::trust::NodeTrustBody>,
-        add::<v1::trust::EpochBody>,
-        add::<types::tpm::TpmBody>,
-        add::<types::tpm::ApproveBody>,
-        add::<types::tpm::PreloadBody>,
-        add::<types::tpm::EnrolAnewBody>,
-        add::<types::tpm::HeldBody>,
-        add::<types::tpm::RevokedBody>,
-        add::<types::tpm::OpenWindowBody>,
-        add::<types::tpm::WindowBody>,
-        add::<Problem>,
-    ] {
+    for add in BODIES {
         add(&mut generator);
     }
     let mut renamed = Map::new();

@@ -20,7 +20,7 @@ use crate::app::config::Config;
 use crate::app::routes::{self, Parts};
 use crate::app::{acme, door, https, journalist, nbd, privileges, publisher, recorder, streams, tftp, trust};
 use crate::model::validate::validate;
-use crate::model::{Site, Snapshot, SnapshotCell};
+use crate::model::{Inventory, Revision, Site, Snapshot, SnapshotCell};
 use crate::store::{Store, open_redb};
 use crate::transport::acme::AcmeState;
 use crate::transport::audit::Audit;
@@ -154,18 +154,10 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     let backend = open_redb(&store_path(data_dir))?;
     let (store, loaded) = tokio::task::spawn_blocking(|| Store::open(backend)).await??;
     // After the store, whose lock says that the data directory is ours alone.
-    let folder = data_dir.to_owned();
-    let scoped = config.clone();
-    let scope: ScopeNow = Arc::new(move || Some(https::scope(&scoped)));
-    let opened = move || Vault::open_for(&folder, credentials().as_deref(), scope, now());
-    let vault = tokio::task::spawn_blocking(opened).await?;
-    let vault = Arc::new(vault.context("the keys in the data directory cannot be used")?);
+    let vault = open_vault(config, data_dir).await?;
     let (told, site_told) = watch::channel(Arc::new(https::site(config, &vault)));
     let site = Arc::clone(&told.borrow());
-    for problem in validate(&loaded.inventory, &site) {
-        tracing::warn!(%problem, "the inventory does not fit the configuration");
-    }
-    let snapshot = Snapshot::compile(loaded.revision, Arc::clone(&site), Arc::new(loaded.inventory));
+    let snapshot = first_snapshot(&site, loaded.revision, loaded.inventory);
     let is_claimed = has_owner(config, &snapshot);
     let cell = Arc::new(SnapshotCell::new(snapshot));
     let published = publisher::start_following(Arc::clone(&cell), store.declared(), site_told, tasks);
@@ -173,8 +165,7 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     journalist::start(Arc::clone(&cell), published.clone(), journal.clone(), tasks);
     let (recorder, inbox) = Recorder::pair();
     let links = links(&site, tasks).await?;
-    let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
-    report_loaders(&loaders);
+    let loaders = open_loaders(config, data_dir);
     let parts = trust::Parts {
         measures: Measures::new(config.image_root()?, Some(Arc::clone(&loaders))),
         store: &store,
@@ -184,7 +175,6 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         journal: &journal,
     };
     let trust = trust::open(config, data_dir, &vault, parts, tasks)?;
-    let silent = Handle::pair().0;
     let dhcp = Dhcp {
         snapshot: Arc::clone(&cell),
         store: store.clone(),
@@ -195,9 +185,8 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
         recorder: recorder.clone(),
         booting: Some(trust::booting(&trust, &cell)),
     };
-    let dhcp = if is_claimed { dhcp.start(tasks)?.0 } else { silent };
-    let blobs = open_blobs(config, data_dir).await?;
-    blobs.start(tasks);
+    let dhcp = if is_claimed { dhcp.start(tasks)?.0 } else { Handle::pair().0 };
+    let blobs = open_blobs(config, data_dir, tasks).await?;
     let streams = streams::open(config, &cell, &journal, &recorder);
     streams.start(tasks);
     let parts = recorder::Parts { cell: &cell, store: &store, journal: &journal, streams: &streams };
@@ -228,17 +217,46 @@ async fn start(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Resul
     if is_claimed {
         start_protocols(config, &context, &loaders, tasks)?;
     }
-    let outside = config.tls.acme.as_ref().map(|acme| acme::open(acme, &vault));
-    let http = start_http(config, data_dir, &context, &loaders, (&vault, outside.as_ref()), tasks)?;
-    https::start(config, &vault, &http, outside.clone(), told, tasks)?;
+    listen(config, data_dir, &context, (&vault, &loaders), told, tasks)?;
+    Ok(Running { context, is_claimed, loaders })
+}
+
+/// What was stored, in the site as it is configured now.
+fn first_snapshot(site: &Arc<Site>, revision: Revision, inventory: Inventory) -> Snapshot {
+    for problem in validate(&inventory, site) {
+        tracing::warn!(%problem, "the inventory does not fit the configuration");
+    }
+    Snapshot::compile(revision, Arc::clone(site), Arc::new(inventory))
+}
+
+async fn open_vault(config: &Config, data_dir: &Path) -> anyhow::Result<Arc<Vault>> {
+    let (folder, scoped) = (data_dir.to_owned(), config.clone());
+    let scope: ScopeNow = Arc::new(move || Some(https::scope(&scoped)));
+    let opened = move || Vault::open_for(&folder, credentials().as_deref(), scope, now());
+    let vault = tokio::task::spawn_blocking(opened).await?;
+    Ok(Arc::new(vault.context("the keys in the data directory cannot be used")?))
+}
+
+/// Opens the listeners of the APIs and of what machines fetch.
+fn listen(
+    config: &Config,
+    data_dir: &Path,
+    context: &Context,
+    (vault, loaders): (&Arc<Vault>, &Arc<Loaders>),
+    told: watch::Sender<Arc<Site>>,
+    tasks: &Tasks,
+) -> anyhow::Result<()> {
+    let outside = config.tls.acme.as_ref().map(|acme| acme::open(acme, vault));
+    let http = start_http(config, data_dir, context, loaders, (vault, outside.as_ref()), tasks)?;
+    https::start(config, vault, &http, outside.clone(), told, tasks)?;
     if let Some((acme, state)) = config.tls.acme.clone().zip(outside) {
-        acme::start(acme, state, Arc::clone(&vault), Egress::new(config.egress.clone()), tasks);
+        acme::start(acme, state, Arc::clone(vault), Egress::new(config.egress.clone()), tasks);
     }
     // Last, so that whoever gets an answer here can ask everywhere.
     let socket = socket_path(config, data_dir);
     http.listen_unix(&socket, tasks)?;
     privileges::give_to_group(&socket);
-    Ok(Running { context, is_claimed, loaders })
+    Ok(())
 }
 
 /// False for a head that waits to be claimed, and serves nothing else until then.
@@ -266,10 +284,18 @@ fn start_protocols(
     nbd::start(config, context, tasks)
 }
 
-async fn open_blobs(config: &Config, data_dir: &Path) -> anyhow::Result<Blobs> {
+fn open_loaders(config: &Config, data_dir: &Path) -> Arc<Loaders> {
+    let loaders = Arc::new(Loaders::open(config.loaders.clone(), Some(data_dir.join("loaders"))));
+    report_loaders(&loaders);
+    loaders
+}
+
+async fn open_blobs(config: &Config, data_dir: &Path, tasks: &Tasks) -> anyhow::Result<Blobs> {
     let (path, settings) = (data_dir.join(BLOBS_FOLDER), config.blobs);
     let opened = tokio::task::spawn_blocking(move || Blobs::open(&path, settings)).await?;
-    opened.context("the blobs in the data directory cannot be used")
+    let blobs = opened.context("the blobs in the data directory cannot be used")?;
+    blobs.start(tasks);
+    Ok(blobs)
 }
 
 /// What the status tells of the daemon itself.

@@ -28,6 +28,6 @@ mod tests {
     fn the_time_of_a_build_is_read_from_digits() {
         assert_eq!(seconds(b"1793491200"), 1_793_491_200);
         assert_eq!(seconds(b""), 0);
-        assert!(BUILT.0 >= 1_735_689_600_000, "no build of this program is older than 2025");
+        const { assert!(BUILT.0 >= 1_735_689_600_000, "no build of this program is older than 2025") };
     }
 }

@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 
 use crate::model::audit::{Checkpoint, Line};
 use crate::model::{
-    Assignment, Bmc, BootRecord, BootSession, Document, Dossier, Group, Identity, Image, Lease, Node, Profile,
-    Secret, Sighting, Tag,
+    Assignment, Bmc, BootRecord, BootSession, Document, Dossier, Group, Identity, Image, Lease, Node,
+    Profile, Secret, Sighting, Tag,
 };
 use crate::store::StoreError;
 

@@ -42,13 +42,16 @@ impl<K: Eq + Hash, V> Once<K, V> {
     }
 }
 
+/// A file's name and validator.
+type Version = (String, Arc<str>);
+
 /// Digests by content. Shared behind an `Arc`.
 pub struct Measures {
     /// Directory of plain files below the images.
     pub images: Option<ImageRoot>,
     loaders: Option<Arc<Loaders>>,
     /// By name and validator: whether it measures, and its digest.
-    known: Mutex<HashMap<(String, Arc<str>), Option<Digest>>>,
+    known: Mutex<HashMap<Version, Option<Digest>>>,
     /// By the file's validator, which changes with its content.
     kernels: Once<String, Option<Digest>>,
     initrds: Once<Vec<String>, Sha256>,

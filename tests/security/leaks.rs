@@ -40,6 +40,28 @@ fn holds_none(octets: &[u8], needles: &[(&str, Vec<u8>)], place: &str) {
     }
 }
 
+/// Asks for all that tells of nodes and of what happened.
+fn answers_hold_none(head: &Daemon, needles: &[(&str, Vec<u8>)]) {
+    for path in [
+        "trust/sessions",
+        "trust/nodes/nid001",
+        "secrets",
+        "secrets/word",
+        "events?follow=0",
+        "audit",
+        "status",
+    ] {
+        let answer = Command::new("curl")
+            .args(["-sS", "--unix-socket"])
+            .arg(head.path("data/muster.sock"))
+            .arg(format!("http://head/api/v1/{path}"))
+            .output()
+            .expect("apt-get install curl");
+        assert!(answer.status.success() && answer.stdout.len() > 2, "{path}");
+        holds_none(&answer.stdout, needles, path);
+    }
+}
+
 /// T16 and T45 on the head: a node boots, takes its secrets and closes the door; somebody logs in, somebody
 /// reveals. Neither the head's files, nor a copy of its store, nor its log at the finest level, nor anything that it
 /// tells holds what only the node was to know.
@@ -98,24 +120,7 @@ fn t16_t45_files_log_and_answers_hold_nothing_of_what_a_node_was_given() {
     needles.extend(forms(&*grant.nonce).into_iter().map(|form| ("nonce", form)));
     needles.extend(forms(&*private).into_iter().map(|form| ("private key", form)));
     holds_none(&reply, &needles, "the answer to the claim");
-    for path in [
-        "trust/sessions",
-        "trust/nodes/nid001",
-        "secrets",
-        "secrets/word",
-        "events?follow=0",
-        "audit",
-        "status",
-    ] {
-        let answer = Command::new("curl")
-            .args(["-sS", "--unix-socket"])
-            .arg(head.path("data/muster.sock"))
-            .arg(format!("http://head/api/v1/{path}"))
-            .output()
-            .expect("apt-get install curl");
-        assert!(answer.status.success() && answer.stdout.len() > 2, "{path}");
-        holds_none(&answer.stdout, &needles, path);
-    }
+    answers_hold_none(&head, &needles);
     holds_none(&head.ok(&["export"], b""), &needles, "an export");
     fs::copy(head.path("data/muster.redb"), head.path("data/backup.redb")).unwrap();
     head.kill();

@@ -168,7 +168,8 @@ fn t47_refused_archives_leave_the_disk_of_the_head_as_it_was() {
         header.as_gnu_mut().unwrap().linkname[..target.len()].copy_from_slice(target.as_bytes());
         header.set_entry_type(kind);
         header.set_mode(0o644);
-        (header.set_uid(0), header.set_gid(0));
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_size(size);
         header.set_cksum();
         builder.append(&header, std::io::repeat(0).take(size)).unwrap();

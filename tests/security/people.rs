@@ -221,6 +221,7 @@ async fn t49_each_role_may_do_what_it_is_for_and_nothing_more() {
 
 /// T48 through the one way by which others name URLs to the daemon: subscriptions to state changes.
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "it ends with the runtime of its test")]
 async fn t48_a_subscription_cannot_make_the_head_call_itself() {
     let listener = TcpListener::bind("[::]:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

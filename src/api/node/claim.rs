@@ -104,7 +104,7 @@ async fn claimed(context: &Context, peer: Peer, tls: &OverTls, bytes: Bytes) -> 
     let node = node_of(&snapshot, node)?;
     let entry = |detail: &str| told::entry(node.name.as_str(), *from.ip(), id, detail);
     match contents {
-        Some(contents) => told::given(&context, entry(&format!("claimed at level 1: {contents}"))).await?,
+        Some(contents) => told::given(context, entry(&format!("claimed at level 1: {contents}"))).await?,
         // As often as the node likes, for as long as an answer may have been lost.
         None => context.audit.put_counted(entry("was answered again")),
     }

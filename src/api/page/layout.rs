@@ -54,8 +54,11 @@ where
     }
 }
 
+/// Where a place is, what it is called, and who may see it.
+type Place = (&'static str, &'static str, Role);
+
 /// The places of the frame, in groups.
-const PLACES: [(&str, &[(&str, &str, Role)]); 5] = [
+const PLACES: [(&str, &[Place]); 5] = [
     (
         "Cluster",
         &[

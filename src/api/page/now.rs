@@ -207,9 +207,12 @@ fn grid(tiles: Vec<&Tile<'_>>, by: By, inventory: &Inventory) -> Markup {
     for tile in tiles {
         groups.entry(belongs(tile.node, by, inventory)).or_default().push(tile);
     }
+    for tiles in groups.values_mut() {
+        tiles.sort_by_cached_key(|tile| tile.node.name.to_string());
+    }
     let density = match total {
-        0..=NAMED_MAX => "wide",
-        0..=LARGE_MAX => "medium",
+        _ if total <= NAMED_MAX => "wide",
+        _ if total <= LARGE_MAX => "medium",
         _ => "fine",
     };
     let many = groups.len() > COLUMNS_FROM && density != "wide";
@@ -218,8 +221,7 @@ fn grid(tiles: Vec<&Tile<'_>>, by: By, inventory: &Inventory) -> Markup {
     }
     html! {
         div.racks.many[many] {
-            @for (name, mut tiles) in groups {
-                @let _ = tiles.sort_by_cached_key(|tile| tile.node.name.to_string());
+            @for (name, tiles) in groups {
                 section.rack aria-label=[(!name.is_empty()).then_some(&name)] {
                     @if !name.is_empty() {
                         header { h2 { (name) } span.soft.num data-tally { (summary(&tiles)) } }

@@ -4,8 +4,9 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use axum::Json;
 use axum::extract::{RawQuery, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,14 @@ use crate::api::v1::types::read;
 use crate::base::limits::AUDIT_PAGE_LINES_MAX;
 use crate::base::{Digest, Timestamp};
 use crate::model::audit::{Checkpoint, Entry, Line, Query};
+
+/// The routes of the audit log, below `PREFIX`.
+pub fn router() -> Router<Context> {
+    Router::new()
+        .route("/audit", get(list))
+        .route("/audit/checkpoints", get(checkpoints))
+        .route("/audit/checkpoint", post(sign))
+}
 
 /// A line of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -73,9 +73,6 @@ pub fn router(context: Context) -> Router {
         // The body of the patch goes to the disk piece by piece; no limit is on its way.
         .route("/uploads/{id}", get(uploads::show).patch(uploads::receive).delete(uploads::cancel))
         .route("/uploads/{id}/complete", post(uploads::complete))
-        .route("/audit", get(audit::list))
-        .route("/audit/checkpoints", get(audit::checkpoints))
-        .route("/audit/checkpoint", post(audit::sign))
         .route("/events", get(events::events))
         .route("/bmcs", get(bmcs::list))
         .route("/bmcs/{name}", get(bmcs::show).put(bmcs::put).patch(bmcs::patch).delete(bmcs::remove))
@@ -109,6 +106,7 @@ pub fn router(context: Context) -> Router {
         .route("/explain", get(explain::explain))
         .route("/inventory/import", import)
         .route("/inventory/export", get(inventory::export))
+        .merge(audit::router())
         .merge(secrets::router())
         .merge(trust::router())
         .merge(tpms::router())

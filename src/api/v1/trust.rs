@@ -257,10 +257,7 @@ pub(crate) async fn revoke(
 
 /// `POST /trust/void`: everything that was given out before counts no more. For whoever restored the data directory
 /// as a whole, which the head cannot see.
-pub(crate) async fn void(
-    State(context): State<Context>,
-    caller: Asker,
-) -> Result<Json<EpochBody>, Problem> {
+pub(crate) async fn void(State(context): State<Context>, caller: Asker) -> Result<Json<EpochBody>, Problem> {
     let epoch = context.trust.sessions.void();
     tracing::warn!(who = who(caller), epoch, "all boot sessions are void");
     note(&context, "boot sessions".to_owned(), format!("all before epoch {epoch} are void")).await?;

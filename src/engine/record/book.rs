@@ -143,7 +143,7 @@ impl Book {
         let machine = self.machines.get_mut(&mac)?;
         if is_renewal(&machine.attempt, &evidence.what) {
             machine.attempt.record.renewals = machine.attempt.record.renewals.saturating_add(1);
-            self.write_later(mac, at + RENEWAL_WRITE_SPAN);
+            self.write_later(mac, at.plus(RENEWAL_WRITE_SPAN));
             return Some(mac);
         }
         if mac != asked_by {
@@ -179,7 +179,7 @@ impl Book {
             let Some(machine) = self.machines.get_mut(&mac) else { continue };
             let busy = machine.attempt.record.addresses.iter().any(|address| is_busy(*address));
             if until > now || busy {
-                let until = if busy { now + BUSY_SPAN } else { until };
+                let until = if busy { now.plus(BUSY_SPAN) } else { until };
                 self.alarms.insert((until, mac));
                 machine.has_alarm = true;
                 continue;

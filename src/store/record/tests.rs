@@ -1,6 +1,6 @@
 use crate::model::{
-    Assignment, Bmc, BootRecord, BootSession, Document, Dossier, Group, Identity, Lease, Node, Profile, Secret,
-    Sighting,
+    Assignment, Bmc, BootRecord, BootSession, Document, Dossier, Group, Identity, Lease, Node, Profile,
+    Secret, Sighting,
 };
 use crate::store::StoreError;
 use crate::store::record::Record;

@@ -69,7 +69,7 @@ impl Book {
         }
         // An end is written at once; what a machine does behind it can wait.
         let ends = attempt.record.outcome.is_over() && attempt.record.outcome != before;
-        let due = if ends { at } else { at + RECORD_WRITE_SPAN };
+        let due = if ends { at } else { at.plus(RECORD_WRITE_SPAN) };
         let next = awaited(&attempt.record);
         let (family, former) = (family(&attempt.record), attempt.awaited);
         if next != former.map(|(phase, _)| phase) {
@@ -111,8 +111,8 @@ impl Book {
         let since =
             attempt.awaited.filter(|(known, _)| *known == phase).map_or(attempt.record.last, |(_, at)| at);
         let limit = self.patience.limit(&family(&attempt.record), phase);
-        let in_all = since + Millis(limit.0.saturating_mul(PATIENCE_IN_ALL));
-        Some((attempt.record.last + limit).min(in_all))
+        let in_all = since.plus(Millis(limit.0.saturating_mul(PATIENCE_IN_ALL)));
+        Some(attempt.record.last.plus(limit).min(in_all))
     }
 
     /// The time of the awaited step is over.
