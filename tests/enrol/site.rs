@@ -268,7 +268,7 @@ impl Machine {
             let file = |name: &str| authenticode::digest(&fs::read(lab(name)).unwrap()).unwrap().0;
             let tag = |text: &str| {
                 let mut data = 0x8F3B_22EC_u32.to_le_bytes().to_vec();
-                data.extend((text.len() as u32 + 1).to_le_bytes());
+                data.extend((u32::try_from(text.len()).unwrap() + 1).to_le_bytes());
                 data.extend(text.as_bytes());
                 data.push(0);
                 data
@@ -292,7 +292,7 @@ impl Machine {
                 log.extend(1_u32.to_le_bytes());
                 log.extend(0x000b_u16.to_le_bytes());
                 log.extend(digest);
-                log.extend((data.len() as u32).to_le_bytes());
+                log.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
                 log.extend(data);
             }
         }
@@ -383,7 +383,7 @@ fn header() -> Vec<u8> {
     let mut log = 0_u32.to_le_bytes().to_vec();
     log.extend(3_u32.to_le_bytes());
     log.extend([0; 20]);
-    log.extend((data.len() as u32).to_le_bytes());
+    log.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
     log.extend(data);
     log
 }

@@ -122,7 +122,7 @@ impl Stage {
     pub(crate) fn send(&mut self, message: Message, ingress: Ingress) -> Option<Message> {
         let request = Request::new(message, ingress);
         let chained = request.mac.and_then(|mac| self.chained.get(&mac).copied());
-        let observed = Observed { leases: &self.leases, chained };
+        let observed = Observed { leases: &self.leases, chained, anchored: false };
         let answer = respond(&request, &self.snapshot, &observed, self.now);
         let is_proxy = self.snapshot.site.networks[0].dhcp == DhcpMode::Proxy;
         if let Some(mac) = request.mac {
@@ -177,7 +177,7 @@ impl Stage {
     pub(crate) fn script(&mut self, mac: Mac, attempt: u32) {
         let request = boot::Request { mac: Some(mac), address: None, uuid: None, arch: None, attempt };
         let decision = decide(&self.snapshot, &request);
-        let reach = Reach { head: ip(254), port: 8081 };
+        let reach = Reach { head: ip(254), port: 8081, tls: None };
         let script = render(&decision, &request, &self.snapshot.site, reach).unwrap();
         let status = if script.is_some() { 200 } else { 404 };
         self.saw(mac, What::Script(Box::new(ScriptSeen::of(&decision, script.as_deref(), status, attempt))));
