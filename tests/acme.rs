@@ -1,5 +1,6 @@
 //! A certificate from an outside authority: the real daemon and Pebble, the ACME server against which Let's Encrypt
 //! tests clients.
+#![allow(clippy::disallowed_methods, reason = "a test that waits for a server needs a clock")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;

@@ -38,7 +38,8 @@ fn discover(head: &Head, client: Client) {
     };
     let request = Request::new(message, ingress);
     let (snapshot, leases) = (head.context.snapshot.load(), LeaseTable::default());
-    let answer = respond(&request, &snapshot, &Observed { leases: &leases, chained: None }, now());
+    let answer =
+        respond(&request, &snapshot, &Observed { leases: &leases, chained: None, anchored: false }, now());
     let Verdict::Reply { message, source, .. } = &answer.verdict else { panic!("{:?}", answer.verdict) };
     let answered = Datagram {
         from: (Mac([2; 6]), *source),
