@@ -93,6 +93,8 @@ pub struct Pending {
     pub first: Timestamp,
     pub last: Timestamp,
     pub from: Option<Ipv4Addr>,
+    /// In which it was shown last.
+    pub session: SessionId,
     /// Of the boot session; what waited in another one is forgotten.
     pub epoch: u64,
     /// Other keys that were shown in this node's name while this one waited or before.

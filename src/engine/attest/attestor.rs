@@ -122,10 +122,10 @@ impl TpmAttestor {
             return Err(denied(409, "this TPM is enrolled for another node", true));
         }
         let standing = match self.enrolments.standing(node) {
-            Standing::Unknown => self.enrolments.shown(ask, shown),
-            // A machine that shows another TPM than the one that waits is told so, and waits in its place.
-            Standing::Pending(ek) if ek != shown.ek => self.enrolments.shown(ask, shown),
-            known => known,
+            // Also the one that waits: who lets it in wants to know in which boot it was shown last. Another one
+            // waits in its place.
+            Standing::Unknown | Standing::Pending(_) => self.enrolments.shown(ask, shown),
+            known @ (Standing::Enrolled(_) | Standing::Revoked) => known,
         };
         match standing {
             Standing::Enrolled(ek) if ek == shown.ek => Ok(()),

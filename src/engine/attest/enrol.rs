@@ -175,7 +175,11 @@ pub fn by_window(
 ) -> Result<Option<Change>, EnrolError> {
     let vouched = matches!(session.armed_by, ArmedBy::Power | ArmedBy::Operator);
     let node = inventory.nodes.get(&session.node);
-    let (Some(node), true, Enrol::Window) = (node, vouched, policy.enrol) else { return Ok(None) };
+    // What waits may be of a boot that nobody vouched for, and this one may show something else.
+    let own = pending.session == session.id;
+    let (Some(node), true, true, Enrol::Window) = (node, vouched, own, policy.enrol) else {
+        return Ok(None);
+    };
     if enrolled(inventory, node.id)?.is_some() {
         return Ok(None);
     }

@@ -39,6 +39,7 @@ struct PendingForm {
     first: u64,
     last: u64,
     from: Option<Ipv4Addr>,
+    session: String,
     epoch: u64,
     others: u32,
 }
@@ -174,13 +175,14 @@ impl TryFrom<DossierForm> for Dossier {
 
 impl From<&Pending> for PendingForm {
     fn from(pending: &Pending) -> Self {
-        let Pending { ek, make, first, last, from, epoch, others } = pending;
+        let Pending { ek, make, first, last, from, session, epoch, others } = pending;
         PendingForm {
             ek: ek.to_string(),
             make: MakeForm::from(make),
             first: first.0,
             last: last.0,
             from: *from,
+            session: session.to_string(),
             epoch: *epoch,
             others: *others,
         }
@@ -191,13 +193,14 @@ impl TryFrom<PendingForm> for Pending {
     type Error = String;
 
     fn try_from(form: PendingForm) -> Result<Self, String> {
-        let PendingForm { ek, make, first, last, from, epoch, others } = form;
+        let PendingForm { ek, make, first, last, from, session, epoch, others } = form;
         Ok(Pending {
             ek: read("pending.ek", &ek)?,
             make: make.into(),
             first: Timestamp(first),
             last: Timestamp(last),
             from,
+            session: read("pending.session", &session)?,
             epoch,
             others,
         })

@@ -34,15 +34,16 @@ impl Enrolments for Dossiers {
             let former = dossier.pending.take().filter(|pending| pending.epoch == epoch);
             let same = former.as_ref().is_some_and(|pending| pending.ek == shown.ek);
             let recent = former.as_ref().is_some_and(|pending| ask.now.since(pending.last) < SHOWN_AGAIN);
+            let in_session = former.as_ref().is_some_and(|pending| pending.session == ask.session.id);
             let others = former.as_ref().map_or(0, |pending| pending.others);
             let first = former.as_ref().filter(|_| same).map_or(ask.now, |pending| pending.first);
             let other = former.as_ref().filter(|_| !same).map(|pending| pending.ek);
-            dossier.pending = if same && recent {
+            dossier.pending = if same && recent && in_session {
                 former
             } else {
                 let others = others.saturating_add(u32::from(other.is_some()));
-                let (ek, make, last) = (shown.ek, make(shown), ask.now);
-                Some(Pending { ek, make, first, last, from, epoch, others })
+                let (ek, make, last, session) = (shown.ek, make(shown), ask.now, ask.session.id);
+                Some(Pending { ek, make, first, last, from, session, epoch, others })
             };
             (same, other)
         });

@@ -21,7 +21,8 @@ fn ek(octet: u8) -> EkFingerprint {
 fn waits(octet: u8, chain: &str) -> Pending {
     let make = Make { chain: chain.to_owned(), ..Make::default() };
     let (first, last) = (Timestamp(1), Timestamp(2));
-    Pending { ek: ek(octet), make, first, last, from: None, epoch: 1, others: 0 }
+    let session = SessionId([1; 16]);
+    Pending { ek: ek(octet), make, first, last, from: None, session, epoch: 1, others: 0 }
 }
 
 fn site() -> (Inventory, [Arc<Node>; 2]) {
@@ -99,6 +100,9 @@ fn a_window_takes_only_nodes_that_somebody_vouches_for() {
     assert_eq!(come(&site, ArmedBy::Power, TpmPolicy::default()), Ok(None));
     assert!(come(&site, ArmedBy::Power, OPEN).unwrap().is_some());
     assert!(come(&site, ArmedBy::Operator, OPEN).unwrap().is_some());
+    let former = Pending { session: SessionId([9; 16]), ..waits(7, "none") };
+    let other = by_window(&site, &session(ArmedBy::Power), &former, OPEN, WORD);
+    assert_eq!(other, Ok(None), "it was shown in another boot");
     site.apply(&preload(&site, &two, ek(7), WORD).unwrap().unwrap());
     assert_eq!(come(&site, ArmedBy::Power, OPEN), Err(EnrolError::Taken("nid002".to_owned())));
     site.apply(&revoke(&site, &one, WORD).unwrap());
