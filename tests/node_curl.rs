@@ -127,6 +127,7 @@ impl Served {
         let interface = json!({"mac": mac(1), "addresses": ["192.0.2.1"]});
         head.json("POST", "/api/v1/nodes", json!({"name": "nid001", "interfaces": [interface]})).await.ok();
         let (tasks, folder) = (Tasks::new(), tempfile::tempdir().unwrap());
+        fs::create_dir(folder.path().join("data")).unwrap();
         let vault = Arc::new(Vault::open(&folder.path().join("data"), now()).unwrap());
         let http = Http::new(head.router());
         let plain = http.listen("127.0.0.1:0".parse().unwrap(), &tasks).unwrap();
@@ -143,7 +144,8 @@ impl Served {
         let mac = mac(1).parse().unwrap();
         trust.sessions.boots(node, Channel { mac, address: None, relay: None, uuid: None, arch: None });
         let session = trust.sessions.of(node).pop().unwrap().id;
-        let served = trust.sessions.change(session, |session| Ok(session.script(NODE, SESSION_LIFE, now())));
+        let served =
+            trust.sessions.change(session, |session| Ok(session.script(NODE, None, SESSION_LIFE, now())));
         assert!(served.await.unwrap());
         let url = format!("http://{}/b/{session}/boot.cpio", self.plain);
         let archive = blocking(move || Command::new("curl").args(["-sSf", &url]).output().unwrap()).await;
