@@ -128,6 +128,7 @@ impl Served {
         let interface = json!({"mac": mac(1), "addresses": ["192.0.2.1"]});
         head.json("POST", "/api/v1/nodes", json!({"name": "nid001", "interfaces": [interface]})).await.ok();
         let (tasks, folder) = (Tasks::new(), tempfile::tempdir().unwrap());
+        fs::create_dir(folder.path().join("data")).unwrap();
         let vault = Arc::new(Vault::open(&folder.path().join("data"), now()).unwrap());
         let http = Http::new(head.router());
         let plain = http.listen("127.0.0.1:0".parse().unwrap(), &tasks).unwrap();

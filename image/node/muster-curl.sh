@@ -71,21 +71,21 @@ hex() { octets "$1" | { out=''; while read -r line; do for n in $line; do out=$o
 
 attest() {
     tpm2_createprimary -Q -C e -g sha256 -G ecc256:ecdsa-sha256:null \
-        -a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign|noda' -c ak.ctx
-    tpm2_readpublic -Q -c ak.ctx -o ak.tpm2b
+        -a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign|noda' -c ak.ctx || return
+    tpm2_readpublic -Q -c ak.ctx -o ak.tpm2b || return
     tpm2_flushcontext -t
     ek=0x81010001
     if ! tpm2_readpublic -Q -c $ek -o ek.tpm2b 2>/dev/null; then
         ek=ek.ctx
-        tpm2_createek -Q -G ecc -c ek.ctx -u ek.tpm2b
+        tpm2_createek -Q -G ecc -c ek.ctx -u ek.tpm2b || return
         tpm2_flushcontext -t
     fi
     jq --arg ek "$(base64 -w0 ek.tpm2b)" --arg ak "$(base64 -w0 ak.tpm2b)" \
         '{ek_pub: $ek, ak_pub: $ak, node_pub, tpm: {vendor: "", fw: ""}}' claimed >body
     ask attest/start body started || return
     field tools_blob >blob
-    tpm2_startauthsession --policy-session -S policy
-    tpm2_policysecret -Q -S policy -c e
+    tpm2_startauthsession --policy-session -S policy || return
+    tpm2_policysecret -Q -S policy -c e || return
     tpm2_activatecredential -Q -c ak.ctx -C $ek -i blob -o secret -P session:policy || return
     tpm2_flushcontext policy
     # What is quoted binds the challenge to the key of this boot.
@@ -94,10 +94,10 @@ attest() {
     { printf 'muster-proof-v1\0'; jq -j .attest_id started; cat extra; } >proven
     hmac secret proven >proof
     pcrs=$(jq -r '.pcrs | map(tostring) | join(",")' started)
-    tpm2_quote -Q -c ak.ctx -l "sha256:$pcrs" -q "$(hex extra)" -m quoted -s signature -f plain -g sha256
+    tpm2_quote -Q -c ak.ctx -l "sha256:$pcrs" -q "$(hex extra)" -m quoted -s signature -f plain -g sha256 || return
     values='{}'
     for pcr in $(echo "$pcrs" | tr , ' '); do
-        tpm2_pcrread -Q -o value "sha256:$pcr"
+        tpm2_pcrread -Q -o value "sha256:$pcr" || return
         values=$(echo "$values" | jq -c --arg pcr "$pcr" --arg value "$(base64 -w0 value)" '.[$pcr] = $value')
     done
     jq --rawfile key key --argjson values "$values" --arg proof "$(base64 -w0 proof)" --arg attest "$(base64 -w0 quoted)" \
@@ -141,7 +141,8 @@ for file in claimed attested; do
         jq ".secrets[$n]" $file >secret.json; n=$((n + 1))
         id=$(jq -r .id secret.json) path=$(jq -r '.path // empty' secret.json)
         [ -n "$path" ] || continue
-        path=$(place "$path") owner=$(jq -r .owner secret.json) mode=$(jq -r .mode secret.json)
+        path=$(place "$path")
+        owner=$(jq -r .owner secret.json) mode=$(jq -r .mode secret.json)
         if user=$(id_of passwd "${owner%%:*}") && group=$(id_of group "${owner##*:}"); then :; else
             say "$id is for root alone: the image has no $owner" >&2
             user=0 group=0 mode=0400
