@@ -75,7 +75,12 @@ async fn a_value_comes_back_by_reveal_alone_and_its_story_is_told() {
         (&json!(2), &json!(1), &json!("root"))
     );
     let events = head.get("/events?follow=0&kind=secret").await.text();
-    for action in ["put app: done", "rotate app: done", "reveal app: done", "reveal app: Not Found"] {
+    for action in [
+        "put secret app: done",
+        "rotate secret app: done",
+        "reveal secret app: done",
+        "reveal secret app: Not Found",
+    ] {
         assert!(events.contains(action), "{action}: {events}");
     }
     for path in [
