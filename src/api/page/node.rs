@@ -71,7 +71,7 @@ pub(crate) async fn show(
                         },
                     }
                 }
-                section.card data-part="events" aria-labelledby="happened" { (happened(&own)) }
+                section.card aria-labelledby="happened" { (happened(&own)) }
                 section.card aria-labelledby="would" { (would(&steps)) }
                 section.card aria-labelledby="sees" { (sees(&preview)) }
                 @if visit.may(Role::Operator) {
@@ -108,9 +108,11 @@ async fn leases(context: &Context, node: &Node) -> Vec<LeaseBody> {
 
 fn happened(events: &[&Arc<Event>]) -> Markup {
     html! {
-        header { h2 #happened { "What happened" } }
-        @if events.is_empty() { p.soft { "Nothing was heard of this node since the head started." } } @else {
-            ol.happened { @for event in events { li { span { (event.text) } (time(event.time)) } } }
+        details {
+            summary #happened { "What else the head noted of it" }
+            @if events.is_empty() { p.soft { "Nothing since the head started." } } @else {
+                ol.happened { @for event in events { li { span { (event.text) } (time(event.time)) } } }
+            }
         }
     }
 }
