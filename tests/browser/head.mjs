@@ -92,7 +92,7 @@ range = ["172.16.62.0-172.16.63.250"]
     writeFileSync(scenario, `nodes = ${nodes}\ngive_up_s = 40\nattempts = 4\n[start]\nwithin_s = ${within}\n[firmware]\nuefi = 1\n[think]\nloader = "1-20"\nkernel = "1-20"\nsystem = "1"\n`);
     const words = ["netns", "exec", process.env.MUSTER_CLIENTS, MUSTER, "swarm", "--json", "--scenario", scenario, "--lab-interface", "eth0"];
     return new Promise((resolve) => {
-      const child = spawn("ip", words, { stdio: ["ignore", "pipe", "ignore"] });
+      const child = this.swarming = spawn("ip", words, { stdio: ["ignore", "pipe", "ignore"] });
       let text = "";
       child.stdout.on("data", (piece) => { text += piece; });
       child.on("close", () => resolve(text));
@@ -115,8 +115,12 @@ range = ["172.16.62.0-172.16.63.250"]
   }
 
   async stop() {
-    this.daemon.kill("SIGKILL");
-    if (this.daemon.exitCode === null && this.daemon.signalCode === null) await new Promise((resolve) => this.daemon.once("exit", resolve));
+    for (const child of [this.swarming, this.daemon]) {
+      if (!child || child.exitCode !== null || child.signalCode !== null) continue;
+      const gone = new Promise((resolve) => child.once("exit", resolve));
+      child.kill("SIGKILL");
+      await gone;
+    }
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

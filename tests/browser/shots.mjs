@@ -26,7 +26,7 @@ for (const size of sizes.length ? sizes : [0, 9, 5000]) {
       await page.goto(path, { waitUntil: "load" });
       await pause(250);
       if (Date.now() - began > 2500) console.log(`${size} ${name}: ${Date.now() - began} ms`);
-      await page.screenshot({ path: `${out}/${size}-${name}-${look}.png`, fullPage: !/nodes|leases/.test(name) || size < 100 });
+      await page.screenshot({ path: `${out}/${size}-${name}-${look}.png`, fullPage: size < 100, timeout: 60_000 });
     }
     if (sins.length) console.log(look, [...new Set(sins)]);
     await context.close();

@@ -118,7 +118,8 @@ impl Form<'_> {
         let shown = Some(shown).filter(|shown| !shown.is_empty());
         let Form { api: (method, path), check, then, done, button } = self;
         html! {
-            form data-api=(method) data-path=(path) data-check[*check] data-then=(then) data-done=(done) data-once=[shown] {
+            form data-api=(method) data-path=(path) data-check[*check] data-then=(then) data-done=(done)
+                data-once=[shown] {
                 fieldset disabled data-awaken { (fields)
                     p.verdict role="status" data-verdict {}
                     div.actions { button.main type="submit" { (button) } }
@@ -210,7 +211,8 @@ impl<'a> Field<'a> {
     fn input(&self, input: &str) -> Markup {
         let holder = Some(self.holder).filter(|holder| !holder.is_empty());
         self.around(html! {
-            input id=(self.id()) name=(self.name) type=(input) value=(self.value) placeholder=[holder] autocomplete="off"
+            input id=(self.id()) name=(self.name) type=(input) value=(self.value) placeholder=[holder]
+                autocomplete="off"
                 spellcheck="false" autocapitalize="off" data-as=[self.kind_of()] data-empty=[self.empty_of()]
                 aria-describedby=(self.described());
         })
@@ -220,7 +222,8 @@ impl<'a> Field<'a> {
     pub(crate) fn text(&self, rows: u8) -> Markup {
         let holder = Some(self.holder).filter(|holder| !holder.is_empty());
         self.around(html! {
-            textarea.short[rows < 6] id=(self.id()) name=(self.name) rows=(rows) placeholder=[holder] spellcheck="false"
+            textarea.short[rows < 6] id=(self.id()) name=(self.name) rows=(rows) placeholder=[holder]
+                spellcheck="false"
                 data-as=[self.kind_of()] data-empty=[self.empty_of()] aria-describedby=(self.described()) {
                 "\n" (self.value)
             }
@@ -230,7 +233,8 @@ impl<'a> Field<'a> {
     /// One of these: value and what it is called.
     pub(crate) fn choice(&self, choices: &[(&str, &str)]) -> Markup {
         self.around(html! {
-            select id=(self.id()) name=(self.name) data-as=[self.kind_of()] aria-describedby=(self.described()) {
+            select id=(self.id()) name=(self.name) data-as=[self.kind_of()]
+                aria-describedby=(self.described()) {
                 @for (value, label) in choices {
                     option value=(value) selected[*value == self.value] { (label) }
                 }
@@ -243,7 +247,8 @@ impl<'a> Field<'a> {
         html! {
             div.field {
                 div.tick {
-                    input type="checkbox" id=(self.id()) name=(self.name) checked[on] data-as=[self.kind_of()];
+                    input type="checkbox" id=(self.id()) name=(self.name) checked[on]
+                        data-as=[self.kind_of()];
                     label for=(self.id()) { (self.label) }
                 }
                 @if !self.hint.is_empty() { span.hint { (self.hint) } }
@@ -254,24 +259,51 @@ impl<'a> Field<'a> {
 
 /// A button that does one thing by the API.
 pub(crate) struct Act<'a> {
-    pub(crate) api: (&'a str, &'a str),
-    pub(crate) body: &'a str,
-    pub(crate) label: &'a str,
-    /// What is asked before; empty: nothing.
-    pub(crate) confirm: &'a str,
-    pub(crate) done: &'a str,
-    pub(crate) then: &'a str,
-    /// `bare`, `danger`, `main`.
-    pub(crate) class: &'a str,
+    label: &'a str,
+    method: &'a str,
+    path: &'a str,
+    body: Option<&'a str>,
+    confirm: Option<&'a str>,
+    done: Option<&'a str>,
+    then: Option<&'a str>,
+    class: &'a str,
 }
 
-impl Act<'_> {
+impl<'a> Act<'a> {
+    pub(crate) fn new(label: &'a str, method: &'a str, path: &'a str) -> Act<'a> {
+        Act { label, method, path, body: None, confirm: None, done: None, then: None, class: "" }
+    }
+
+    /// JSON that is sent.
+    pub(crate) fn body(self, body: &'a str) -> Self {
+        Act { body: Some(body), ..self }
+    }
+
+    /// What is asked before.
+    pub(crate) fn confirm(self, text: &'a str) -> Self {
+        Act { confirm: Some(text), ..self }
+    }
+
+    /// What is said when it is done.
+    pub(crate) fn done(self, text: &'a str) -> Self {
+        Act { done: Some(text), ..self }
+    }
+
+    /// Where to go then, if not here.
+    pub(crate) fn then(self, path: &'a str) -> Self {
+        Act { then: Some(path), ..self }
+    }
+
+    /// `bare`, `danger`, `main`.
+    pub(crate) fn class(self, class: &'a str) -> Self {
+        Act { class, ..self }
+    }
+
     pub(crate) fn button(&self) -> Markup {
-        let Act { api: (method, path), body, label, confirm, done, then, class } = self;
-        let some = |text: &&str| Some((*text).to_owned()).filter(|text| !text.is_empty());
+        let Act { label, method, path, body, confirm, done, then, class } = self;
         html! {
-            button type="button" class=(class) data-api=(method) data-path=(path) data-body=[some(body)]
-                data-confirm=[some(confirm)] data-verb=(label) data-done=[some(done)] data-then=[some(then)] { (label) }
+            button type="button" class=(class) data-api=(method) data-path=(path) data-body=[body]
+                data-confirm=[confirm] data-verb=(label) data-done=[done] data-then=[then] { (label) }
         }
     }
 }

@@ -26,7 +26,9 @@ pub(crate) async fn list(State(context): State<Context>, visit: Visit) -> Respon
     let snapshot = context.snapshot.load();
     let inventory = &snapshot.inventory;
     let may = visit.may(Role::Operator);
-    let about = html! { "The most precise assignment counts: an interface, a node, its groups, its role, then the default." };
+    let about = html! {
+        "The most precise assignment counts: an interface, a node, its groups, its role, then the default."
+    };
     let add = html! { @if may { a.button.main href="/ui/boot/new" { "New profile" } } };
     let body = html! {
         (title("Boot", about, add))
@@ -43,10 +45,16 @@ fn assignments(snapshot: &Snapshot, may: bool) -> Markup {
     let all = &snapshot.inventory.assignments;
     html! {
         header { h2 { "Assignments" } p { "the most precise first" } }
-        @if all.is_empty() { (empty("Nothing is assigned", html! { "Nodes that ask what to boot are held until something is." })) } @else {
+        @if all.is_empty() {
+            (empty("Nothing is assigned", html! {
+                "Nodes that ask what to boot are held until something is."
+            }))
+        } @else {
             div.scroll tabindex="0" role="region" aria-label="Assignments" {
                 table {
-                    thead { tr { th { "For" } th { "Boots" } th { "How long" } th.end { span.unseen { "Act" } } } }
+                    thead {
+                        tr { th { "For" } th { "Boots" } th { "How long" } th.end { span.unseen { "Act" } } }
+                    }
                     tbody { @for assignment in all.values() { (assigned(snapshot, assignment, may)) } }
                 }
             }
@@ -67,7 +75,11 @@ fn assigned(snapshot: &Snapshot, assignment: &Assignment, may: bool) -> Markup {
             } }
             td { @if *once { "the next boot" } @else { "until changed" } }
             td.end { @if let (Some(path), true) = (path, may) {
-                (Act { api: ("DELETE", &path), body: "", label: "Withdraw", confirm: "Withdraw this assignment?", done: "Withdrawn.", then: "", class: "bare danger" }.button())
+                (Act::new("Withdraw", "DELETE", &path)
+                    .confirm("Withdraw this assignment?")
+                    .done("Withdrawn.")
+                    .class("bare danger")
+                    .button())
             } }
         }
     }
@@ -109,7 +121,10 @@ fn assign(inventory: &Inventory) -> Markup {
         header { h2 { "Assign" } }
         @if profiles.is_empty() { p.soft { "Make a profile first." } } @else {
             (form.around(html! {
-                (Field::new("whom.set", "Nodes").holder("nid[001-040], or @compute").hint("A whole @group keeps it for members who join later.").line())
+                (Field::new("whom.set", "Nodes")
+                    .holder("nid[001-040], or @compute")
+                    .hint("A whole @group keeps it for members who join later.")
+                    .line())
                 (Field::new("profile", "Profile").choice(&profiles))
                 (Field::new("once", "For the next boot only").tick(false))
             }))
@@ -120,7 +135,11 @@ fn assign(inventory: &Inventory) -> Markup {
 fn profiles(inventory: &Inventory) -> Markup {
     html! {
         header { h2 { "Profiles" } }
-        @if inventory.profiles.is_empty() { (empty("No profiles", html! { "A profile is what to boot, with a name: an image and parameters, for example." })) } @else {
+        @if inventory.profiles.is_empty() {
+            (empty("No profiles", html! {
+                "A profile is what to boot, with a name: an image and parameters, for example."
+            }))
+        } @else {
             div.scroll tabindex="0" role="region" aria-label="Profiles" {
                 table {
                     thead { tr { th { "Name" } th { "Boots" } th { "Parameters" } th { "What it is for" } } }
@@ -128,7 +147,9 @@ fn profiles(inventory: &Inventory) -> Markup {
                         @for profile in inventory.profiles.values() {
                             @let body = ProfileBody::from(profile.as_ref());
                             tr {
-                                th scope="row" { a.mono href={ "/ui/boot/" (segment(&body.name)) } { (body.name) } }
+                                th scope="row" {
+                                    a.mono href={ "/ui/boot/" (segment(&body.name)) } { (body.name) }
+                                }
                                 td { (target_line(&body.target)) }
                                 td.mono { (body.target.params) }
                                 td { (body.description) }
@@ -168,12 +189,20 @@ pub(crate) async fn show(
     let body = html! {
         (title_below(("/ui/boot", "Boot"), &name, target_line(&profile.target), html! {
             @if visit.may(Role::Operator) {
-                (Act { api: ("DELETE", &path), body: "", label: "Remove", confirm: &confirm, done: "Removed.", then: "/ui/boot", class: "danger" }.button())
+                (Act::new("Remove", "DELETE", &path)
+                    .confirm(&confirm)
+                    .done("Removed.")
+                    .then("/ui/boot")
+                    .class("danger")
+                    .button())
             }
         }))
         section.card {
             @if visit.may(Role::Operator) { (editor(&profile, false, &snapshot.inventory)) }
-            @else { dl.facts { dt { "Parameters" } dd.mono { (profile.target.params) } } @if let Some(script) = &profile.target.script { pre tabindex="0" { (script) } } }
+            @else {
+                dl.facts { dt { "Parameters" } dd.mono { (profile.target.params) } }
+                @if let Some(script) = &profile.target.script { pre tabindex="0" { (script) } }
+            }
         }
     };
     Ok(Page::new(name, body).framed(&visit))
@@ -205,23 +234,49 @@ fn editor(profile: &ProfileBody, is_new: bool, inventory: &Inventory) -> Markup 
             legend { "It boots" }
             div.row {
                 @for (name, label) in KINDS {
-                    label.tick { input type="radio" name="kind" id={ "kind-" (name) } value=(name) checked[name == kind] data-as="none"; span { (label) } }
+                    label.tick {
+                        input type="radio" name="kind" id={ "kind-" (name) } value=(name)
+                            checked[name == kind] data-as="none";
+                        span { (label) }
+                    }
                 }
             }
         }
         div.field data-only="image" {
             label for="f-target.image" { "Image" }
-            input id="f-target.image" name="target.image" value=(text(image)) list="images" placeholder="compute:prod" autocomplete="off" spellcheck="false" aria-describedby="f-target.image-wrong";
+            input id="f-target.image" name="target.image" value=(text(image)) list="images"
+                placeholder="compute:prod" autocomplete="off" spellcheck="false"
+                    aria-describedby="f-target.image-wrong";
             datalist #images { @for key in inventory.tags.keys() { option value=(key) {} } }
             span.wrong role="alert" data-wrong id="f-target.image-wrong" {}
         }
         div.stack data-only="kernel" {
-            (Field::new("target.kernel", "Kernel").value(&text(kernel)).holder("http://head:8081/images/vmlinuz").line())
-            (Field::new("target.initrds", "Initrds").kind("lines").value(&initrds.join("\n")).hint("One on each line.").text(3))
+            (Field::new("target.kernel", "Kernel")
+                .value(&text(kernel))
+                .holder("http://head:8081/images/vmlinuz")
+                .line())
+            (Field::new("target.initrds", "Initrds")
+                .kind("lines")
+                .value(&initrds.join("\n"))
+                .hint("One on each line.")
+                .text(3))
         }
-        div data-only="params" { (Field::new("target.params", "Kernel parameters").kind("text").value(params).line()) }
-        div data-only="script" { (Field::new("target.script", "Script").kind("document").value(&text(script)).holder("#!ipxe").text(12)) }
-        div data-only="chain" { (Field::new("target.chain", "URL of its script or loader").value(&text(chain)).line()) }
-        div data-only="local" { input type="hidden" name="target.local" value="true" data-as="yes"; p.soft { "The head gives it its address, and iPXE leaves." } }
+        div data-only="params" {
+            (Field::new("target.params", "Kernel parameters").kind("text").value(params).line())
+        }
+        div data-only="script" {
+            (Field::new("target.script", "Script")
+                .kind("document")
+                .value(&text(script))
+                .holder("#!ipxe")
+                .text(12))
+        }
+        div data-only="chain" {
+            (Field::new("target.chain", "URL of its script or loader").value(&text(chain)).line())
+        }
+        div data-only="local" {
+            input type="hidden" name="target.local" value="true" data-as="yes";
+            p.soft { "The head gives it its address, and iPXE leaves." }
+        }
     })
 }

@@ -42,15 +42,28 @@ fn table(groups: &[GroupDataBody], snapshot: &Snapshot) -> Markup {
         .filter(|name| !groups.iter().any(|group| group.name == name.as_str()));
     html! {
         header { h2 { "Groups" } }
-        @if groups.is_empty() { (empty("No group lends anything", html! { "Choose a group below and write what its members are to run." })) } @else {
+        @if groups.is_empty() {
+            (empty("No group lends anything", html! {
+                "Choose a group below and write what its members are to run."
+            }))
+        } @else {
             div.scroll tabindex="0" role="region" aria-label="Groups with cloud-init data" {
                 table {
                     thead { tr { th { "Group" } th { "File" } th.end { "Values" } th { "What it is for" } } }
                     tbody {
                         @for group in groups {
                             tr {
-                                th scope="row" { a href={ "/ui/cloud-init/" (segment(&group.name)) } { (group.name) } }
-                                td { @match &group.file { Some(file) => (format!("{} lines", file.content.lines().count())), None => span.soft { "none" } } }
+                                th scope="row" {
+                                    a href={ "/ui/cloud-init/" (segment(&group.name)) } { (group.name) }
+                                }
+                                td {
+                                    @match &group.file {
+                                        Some(file) => (format!("{} lines", file.content.lines().count())),
+                                            None => span.soft {
+                                            "none"
+                                        }
+                                    }
+                                }
                                 td.num.end { (group.meta_data.len()) }
                                 td { (group.description) }
                             }
@@ -81,9 +94,15 @@ fn site(visit: &Visit, defaults: &DefaultsBody) -> Markup {
         header { h2 { "Defaults of the site" } }
         @if visit.may(Role::Operator) {
             (form.around(html! {
-                (Field::new("public_keys", "SSH keys for root").kind("lines").value(&defaults.public_keys.join("\n")).hint("One on each line.").text(5))
+                (Field::new("public_keys", "SSH keys for root")
+                    .kind("lines")
+                    .value(&defaults.public_keys.join("\n"))
+                    .hint("One on each line.")
+                    .text(5))
                 (Field::new("cluster_name", "Cluster").value(&text(&defaults.cluster_name)).line())
-                (Field::new("base_url", "URL by which nodes reach cloud-init").value(&text(&defaults.base_url)).line())
+                (Field::new("base_url", "URL by which nodes reach cloud-init")
+                    .value(&text(&defaults.base_url))
+                    .line())
                 (Field::new("short_name", "Prefix of host names").value(&text(&defaults.short_name)).line())
                 (Field::new("nid_length", "Digits of their numbers").kind("number").value(&length).line())
                 (Field::new("region", "Region").value(&text(&defaults.region)).line())
@@ -125,7 +144,12 @@ pub(crate) async fn show(
         .collect();
     let remove = html! {
         @if is_there && visit.may(Role::Operator) {
-            (Act { api: ("DELETE", &path), body: "", label: "Remove", confirm: &confirm, done: "Removed.", then: "/ui/cloud-init", class: "danger" }.button())
+            (Act::new("Remove", "DELETE", &path)
+                .confirm(&confirm)
+                .done("Removed.")
+                .then("/ui/cloud-init")
+                .class("danger")
+                .button())
         }
     };
     let about = html! { "Lent to the members of this group." };
@@ -139,7 +163,9 @@ pub(crate) async fn show(
         @if !members.is_empty() {
             section.card {
                 header { h2 { "What its members will see" } p { "as it is saved" } }
-                p.row { @for name in &members { a.tag href={ "/ui/nodes/" (segment(name)) "#sees" } { (name) } } }
+                p.row {
+                    @for name in &members { a.tag href={ "/ui/nodes/" (segment(name)) "#sees" } { (name) } }
+                }
             }
         }
     };
@@ -162,8 +188,13 @@ fn editor(path: &str, data: &GroupDataBody) -> Markup {
             (Field::new("description", "What it is for").kind("text").value(&data.description).line())
             (content_field(content))
             input type="hidden" name="file.encoding" value=(encoding) data-with="file.content";
-            input type="hidden" name="file.filename" value=(filename) data-empty="text" data-with="file.content";
-            (Field::new("meta_data", "Values for templates").kind("pairs").value(&values.join("\n")).hint("One on each line: name: value. Templates read them as ds.meta_data.").text(4))
+            input type="hidden" name="file.filename" value=(filename) data-empty="text"
+                data-with="file.content";
+            (Field::new("meta_data", "Values for templates")
+                .kind("pairs")
+                .value(&values.join("\n"))
+                .hint("One on each line: name: value. Templates read them as ds.meta_data.")
+                .text(4))
         }))
     }
 }
@@ -173,8 +204,13 @@ fn content_field(content: &str) -> Markup {
     html! {
         div.field {
             label for="content" { "File" }
-            textarea #content name="file.content" rows="20" spellcheck="false" data-as="document" data-whole="file" aria-describedby="content-hint content-wrong" placeholder="#cloud-config" { "\n" (content) }
-            span.hint #content-hint { "A #cloud-config, a script, or a template that begins with ## template: jinja." }
+            textarea #content name="file.content" rows="20" spellcheck="false" data-as="document"
+                data-whole="file" aria-describedby="content-hint content-wrong" placeholder="#cloud-config" {
+                "\n" (content)
+            }
+            span.hint #content-hint {
+                "A #cloud-config, a script, or a template that begins with ## template: jinja."
+            }
             span.wrong role="alert" data-wrong #content-wrong {}
         }
     }

@@ -115,7 +115,9 @@ fn sign_in_form(name: &str, next: &str, wrong: &str) -> Markup {
             (entry("password", "Password", "password", "current-password", ""))
             div.actions { button.main type="submit" { "Sign in" } }
         }
-        p.small.soft { "Users are made by an administrator, under People or with " code { "muster user add" } "." }
+        p.small.soft {
+            "Users are made by an administrator, under People or with " code { "muster user add" } "."
+        }
     }
 }
 
@@ -127,7 +129,8 @@ fn entry(name: &str, label: &str, kind: &str, complete: &str, value: &str) -> Ma
     html! {
         div.field {
             label for=(name) { (label) }
-            input #(name) name=(name) type=(kind) value=(value) autocomplete=(complete) required spellcheck="false" autocapitalize="none";
+            input #(name) name=(name) type=(kind) value=(value) autocomplete=(complete) required
+                spellcheck="false" autocapitalize="none";
         }
     }
 }
@@ -147,9 +150,15 @@ fn elsewhere(context: &Context, headers: &HeaderMap, what: &str) -> Response {
             p { "Passwords are taken over an encrypted connection only." }
             @match port {
                 Some(port) if !name.is_empty() => {
-                    div.actions { a.button.main href={ "https://" (name) ":" (port) "/ui/" } { "Go on at https://" (name) ":" (port) } }
+                    div.actions {
+                        a.button.main href={ "https://" (name) ":" (port) "/ui/" } {
+                            "Go on at https://" (name) ":" (port)
+                        }
+                    }
                 }
-                _ => p.soft { "This head has no HTTPS listener; see " code { "https.listen" } " in its configuration." }
+                _ => p.soft {
+                    "This head has no HTTPS listener; see " code { "https.listen" } " in its configuration."
+                }
             }
         }
     };
@@ -221,7 +230,10 @@ fn claim_form(name: &str, wrong: &str) -> Markup {
     html! {
         form.card method="post" action="/ui/claim" {
             h1 { "Claim this head" }
-            p.soft { "It has no owner yet. Whoever can read its console makes the first administrator: the code stands there, and in " code { "journalctl -u muster" } "." }
+            p.soft {
+                "It has no owner yet. Whoever can read its console makes the first administrator: the code stands there, and in "
+                code { "journalctl -u muster" } "."
+            }
             (refusal(wrong))
             (entry("code", "Code", "text", "one-time-code", ""))
             (entry("name", "Your name", "text", "username", name))
@@ -260,7 +272,9 @@ fn claimed_page(claimed: Option<&ClaimedBody>) -> Markup {
             h1 { "This head is yours" }
             p { "It starts again now, and serves its cluster in a moment." }
             @if let Some(ClaimedBody { ca_sha256, .. }) = claimed {
-                p.soft { "The fingerprint of its certificate authority, to compare with what your browser shows:" }
+                p.soft {
+                    "The fingerprint of its certificate authority, to compare with what your browser shows:"
+                }
                 pre.once tabindex="0" { (ca_sha256) }
             }
             div.actions { a.button.main href="/ui/login" { "Sign in" } }

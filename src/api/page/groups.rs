@@ -20,12 +20,20 @@ const MEMBERS_SHOWN: usize = 400;
 pub(crate) async fn list(State(context): State<Context>, visit: Visit) -> Response {
     let snapshot = context.snapshot.load();
     let groups = &snapshot.inventory.groups;
-    let about = html! { "Nodes belong to any number of groups; what they boot, their cloud-init and their secrets can hang on one." };
+    let about = html! {
+        "Nodes belong to any number of groups; what they boot, their cloud-init and their secrets can hang on one."
+    };
     let body = html! {
         (title("Groups", about, html! {}))
         div.split {
             section.card.flat data-part="groups" {
-                @if groups.is_empty() { (empty("No groups", html! { "They come to life with the first node that names them, or here." })) } @else { (table(&snapshot)) }
+                @if groups.is_empty() {
+                    (empty("No groups", html! {
+                        "They come to life with the first node that names them, or here."
+                    }))
+                } @else {
+                    (table(&snapshot))
+                }
             }
             div.stack { @if visit.may(Role::Operator) { section.card { (new()) } } }
         }
@@ -37,7 +45,9 @@ fn table(snapshot: &Snapshot) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Groups" {
             table {
-                thead { tr { th { "Name" } th.end { "Members" } th.end { "Priority" } th { "What it is for" } } }
+                thead {
+                    tr { th { "Name" } th.end { "Members" } th.end { "Priority" } th { "What it is for" } }
+                }
                 tbody {
                     @for (name, group) in snapshot.inventory.groups.iter() {
                         tr {
@@ -80,7 +90,11 @@ pub(crate) async fn show(
     let found = snapshot.inventory.groups.get(name.as_str());
     let group = found.ok_or_else(|| Problem::not_found(format!("no group is called {name:?}")))?;
     let group = GroupBody::shown(&snapshot, group);
-    let about = html! { (counted(group.members.len(), "member")) @if !group.description.is_empty() { ". " (group.description) } };
+    let about = html! {
+        (counted(group.members.len(), "member")) @if !group.description.is_empty() {
+            ". " (group.description)
+        }
+    };
     let links = html! {
         a.button href={ "/ui/nodes?group=" (segment(&name)) } { "As a table" }
         a.button href={ "/ui/cloud-init/" (segment(&name)) } { "Its cloud-init" }
@@ -118,7 +132,9 @@ fn membership(group: &GroupBody) -> Markup {
     html! {
         header { h2 { "Who is in it" } }
         (add.around(set("add").line()))
-        @if !group.members.is_empty() { details { summary { "Take nodes out" } (drop.around(set("drop").line())) } }
+        @if !group.members.is_empty() {
+            details { summary { "Take nodes out" } (drop.around(set("drop").line())) }
+        }
     }
 }
 
@@ -131,9 +147,18 @@ fn edit(group: &GroupBody) -> Markup {
         header { h2 { "Edit" } }
         (form.around(html! {
             (Field::new("description", "What it is for").kind("text").value(&group.description).line())
-            (Field::new("priority", "Priority").kind("number").value(&group.priority.to_string()).hint("Where groups disagree the highest counts.").line())
+            (Field::new("priority", "Priority")
+                .kind("number")
+                .value(&group.priority.to_string())
+                .hint("Where groups disagree the highest counts.")
+                .line())
             (Field::new("loader", "Loader").value(&loader).hint("Instead of what firmware would get.").line())
         }))
-        (Act { api: ("DELETE", &path), body: "", label: "Remove this group", confirm: &confirm, done: "Removed.", then: "/ui/groups", class: "bare danger" }.button())
+        (Act::new("Remove this group", "DELETE", &path)
+            .confirm(&confirm)
+            .done("Removed.")
+            .then("/ui/groups")
+            .class("bare danger")
+            .button())
     }
 }

@@ -29,7 +29,10 @@ pub(crate) async fn audit(
     let raw = raw.as_deref();
     let field = |name| query::field(raw, name).unwrap_or_default();
     let outcome = field("outcome");
-    let about = html! { "Every change and every refusal. Each line holds the digest of the one before; " code { "muster audit verify" } " checks the chain." };
+    let about = html! {
+        "Every change and every refusal. Each line holds the digest of the one before; "
+        code { "muster audit verify" } " checks the chain."
+    };
     let mut same = String::new();
     for (name, _) in ASKED.iter().chain(&[("outcome", "")]) {
         same.push_str(&format!("{name}={}&", segment(&field(name))));
@@ -39,22 +42,31 @@ pub(crate) async fn audit(
         form method="get" action="/ui/audit" role="search" {
             div.fields {
                 @for (name, label) in ASKED {
-                    div.field { label for=(name) { (label) } input #(name) name=(name) value=(field(name)) autocomplete="off"; }
+                    div.field {
+                        label for=(name) { (label) }
+                        input #(name) name=(name) value=(field(name)) autocomplete="off";
+                    }
                 }
                 div.field {
                     label for="outcome" { "Outcome" }
                     select #outcome name="outcome" {
                         option value="" { "Any" }
-                        @for name in ["done", "refused", "failed"] { option value=(name) selected[outcome == name] { (name) } }
+                        @for name in ["done", "refused", "failed"] {
+                            option value=(name) selected[outcome == name] { (name) }
+                        }
                     }
                 }
             }
             div.actions { button type="submit" { "Find" } }
         }
-        @if page.lines.is_empty() { div.card { (empty("Nothing", html! { "No line is like that." })) } } @else {
+        @if page.lines.is_empty() {
+            div.card { (empty("Nothing", html! { "No line is like that." })) }
+        } @else {
             section.card.flat { (audit_table(&page.lines)) }
         }
-        @if let Some(next) = page.next { div.actions { a.button href={ "/ui/audit?" (same) "before=" (next) } { "Older" } } }
+        @if let Some(next) = page.next {
+            div.actions { a.button href={ "/ui/audit?" (same) "before=" (next) } { "Older" } }
+        }
     };
     Ok(Page::new("Audit", body).framed(&visit))
 }
@@ -63,15 +75,31 @@ fn audit_table(lines: &[AuditLineBody]) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Audit log" {
             table {
-                thead { tr { th.end { "Line" } th { "When" } th { "Who" } th { "Did" } th { "To what" } th { "Outcome" } } }
+                thead {
+                    tr {
+                        th.end { "Line" } th { "When" } th { "Who" } th { "Did" } th { "To what" }
+                        th { "Outcome" }
+                    }
+                }
                 tbody { @for line in lines {
                     tr {
                         td.num.end.soft title=(line.hash) { (line.seq) }
                         td { (moment(&line.time)) }
-                        td { (line.actor) @if line.actor.is_empty() { span.soft { "nobody" } } br; span.small.soft { "by " (line.via) @if let Some(ip) = line.ip { ", " (ip) } } }
+                        td {
+                            (line.actor) @if line.actor.is_empty() { span.soft { "nobody" } } br;
+                            span.small.soft { "by " (line.via) @if let Some(ip) = line.ip { ", " (ip) } }
+                        }
                         td.mono.small.long { (line.action) }
-                        td.long { (line.object) @if !line.detail.is_empty() { br; span.small.soft { (line.detail) } } }
-                        td { span.badge.(match line.outcome.as_str() { "done" => "good", _ => "bad" }) { (line.outcome) } }
+                        td.long {
+                            (line.object) @if !line.detail.is_empty() {
+                                br; span.small.soft { (line.detail) }
+                            }
+                        }
+                        td {
+                            span.badge.(match line.outcome.as_str() { "done" => "good", _ => "bad" }) {
+                                (line.outcome)
+                            }
+                        }
                     }
                 } }
             }
@@ -84,7 +112,9 @@ pub(crate) async fn people(State(door): State<Door>, visit: Visit) -> Response {
     let Json(users) = users::list(State(door.clone())).await;
     let Json(sessions) = sessions::list(State(door.clone())).await;
     let Json(tokens) = tokens::list(State(door)).await;
-    let about = html! { "Who may look and who may change. Viewers read, operators change what nodes are and boot, administrators give and take access." };
+    let about = html! {
+        "Who may look and who may change. Viewers read, operators change what nodes are and boot, administrators give and take access."
+    };
     let body = html! {
         (title("People", about, html! {}))
         div.split {
@@ -104,10 +134,14 @@ const ROLES: [(&str, &str); 3] = [("viewer", "viewer"), ("operator", "operator")
 fn user_table(users: &[UserBody], sessions: &[SessionBody]) -> Markup {
     html! {
         header { h2 { "Users" } }
-        @if users.is_empty() { (empty("No users", html! { "Over the socket of the head root is administrator without one." })) } @else {
+        @if users.is_empty() {
+            (empty("No users", html! { "Over the socket of the head root is administrator without one." }))
+        } @else {
             div.scroll tabindex="0" role="region" aria-label="Users" {
                 table {
-                    thead { tr { th { "Name" } th { "Role" } th { "Signed in" } th.end { span.unseen { "Act" } } } }
+                    thead {
+                        tr { th { "Name" } th { "Role" } th { "Signed in" } th.end { span.unseen { "Act" } } }
+                    }
                     tbody { @for user in users { (user_row(user, sessions)) } }
                 }
             }
@@ -126,15 +160,26 @@ fn user_row(user: &UserBody, sessions: &[SessionBody]) -> Markup {
                 (user.role)
                 details.small { summary { "Change" } (role.around(html! {
                     (Field::new("role", "Role").scope(&user.name).value(&user.role).choice(&ROLES))
-                    (Field::new("password", "New password").scope(&user.name).kind("leave").hint("Empty: as it is.").secret())
+                    (Field::new("password", "New password")
+                        .scope(&user.name)
+                        .kind("leave")
+                        .hint("Empty: as it is.")
+                        .secret())
                 })) }
             }
             td.small { @for session in sessions.iter().filter(|session| session.user == user.name) {
                 @let path = format!("/api/v1/sessions/{}", session.id);
                 div.row { span { (moment(&session.created)) @if let Some(ip) = session.ip { " from " span.mono { (ip) } } }
-                    (Act { api: ("DELETE", &path), body: "", label: "End", confirm: "", done: "Ended.", then: "", class: "bare danger" }.button()) }
+                    (Act::new("End", "DELETE", &path).done("Ended.").class("bare danger").button())
+                }
             } }
-            td.end { (Act { api: ("DELETE", &path), body: "", label: "Remove", confirm: &confirm, done: "Removed.", then: "", class: "bare danger" }.button()) }
+            td.end {
+                (Act::new("Remove", "DELETE", &path)
+                    .confirm(&confirm)
+                    .done("Removed.")
+                    .class("bare danger")
+                    .button())
+            }
         }
     }
 }
@@ -152,7 +197,11 @@ fn new_user() -> Markup {
         (form.around(html! {
             (Field::new("name", "Name").scope("new").kind("text").line())
             (Field::new("role", "Role").scope("new").choice(&ROLES))
-            (Field::new("password", "Password").scope("new").kind("text").hint("At least 12 characters.").secret())
+            (Field::new("password", "Password")
+                .scope("new")
+                .kind("text")
+                .hint("At least 12 characters.")
+                .secret())
         }))
     }
 }
@@ -160,19 +209,47 @@ fn new_user() -> Markup {
 fn token_table(tokens: &[TokenBody]) -> Markup {
     html! {
         header { h2 { "Tokens" } p { "for programs" } }
-        @if tokens.is_empty() { (empty("No tokens", html! { "Programs that call the API from elsewhere need one." })) } @else {
+        @if tokens.is_empty() {
+            (empty("No tokens", html! { "Programs that call the API from elsewhere need one." }))
+        } @else {
             div.scroll tabindex="0" role="region" aria-label="Tokens" {
                 table {
-                    thead { tr { th { "For" } th { "Role" } th { "Areas" } th { "Until" } th.end { span.unseen { "Act" } } } }
+                    thead {
+                        tr {
+                            th { "For" } th { "Role" } th { "Areas" } th { "Until" }
+                            th.end { span.unseen { "Act" } }
+                        }
+                    }
                     tbody { @for token in tokens {
                         @let path = format!("/api/v1/tokens/{}", segment(&token.id));
                         tr {
-                            th scope="row" { (token.subject) @if !token.name.is_empty() { br; span.small.soft { (token.name) } } }
+                            th scope="row" {
+                                (token.subject) @if !token.name.is_empty() {
+                                    br; span.small.soft { (token.name) }
+                                }
+                            }
                             td { (token.role) }
-                            td { @if token.areas.is_empty() { span.soft { "all" } } @else { (token.areas.join(", ")) } }
-                            td { @if let Some(at) = &token.revoked { span.badge.bad { "revoked" } " " (moment(at)) } @else { (moment(&token.expires)) } br; span.small.soft.mono { (short(&token.id)) } }
+                            td {
+                                @if token.areas.is_empty() {
+                                    span.soft { "all" }
+                                } @else {
+                                    (token.areas.join(", "))
+                                }
+                            }
+                            td {
+                                @if let Some(at) = &token.revoked {
+                                    span.badge.bad { "revoked" } " " (moment(at))
+                                } @else {
+                                    (moment(&token.expires))
+                                }
+                                br; span.small.soft.mono { (short(&token.id)) }
+                            }
                             td.end { @if token.revoked.is_none() {
-                                (Act { api: ("DELETE", &path), body: "", label: "Revoke", confirm: "Revoke this token? It counts no more, at once.", done: "Revoked.", then: "", class: "bare danger" }.button())
+                                (Act::new("Revoke", "DELETE", &path)
+                                    .confirm("Revoke this token? It counts no more, at once.")
+                                    .done("Revoked.")
+                                    .class("bare danger")
+                                    .button())
                             } }
                         }
                     } }
@@ -224,7 +301,10 @@ pub(crate) async fn settings(State(context): State<Context>, visit: Visit) -> Re
     let status = status(State(context.clone())).await.0;
     let snapshot = context.snapshot.load();
     let site = &snapshot.site;
-    let about = html! { "Read from " code { "/etc/muster/muster.toml" } " when the head started. " code { "muster check" } " reads a changed file before you restart." };
+    let about = html! {
+        "Read from " code { "/etc/muster/muster.toml" } " when the head started. " code { "muster check" }
+        " reads a changed file before you restart."
+    };
     let body = html! {
         (title("Settings", about, html! {}))
         div.halves {
@@ -234,7 +314,9 @@ pub(crate) async fn settings(State(context): State<Context>, visit: Visit) -> Re
                     dt { "Name" } dd { (site.name) }
                     dt { "Domain" } dd.mono { (site.domain) }
                     dt { "Names of nodes" } dd.mono { (site.short_name) "001" }
-                    @if !site.kernel_params.is_empty() { dt { "Kernel parameters" } dd.mono { (site.kernel_params) } }
+                    @if !site.kernel_params.is_empty() {
+                        dt { "Kernel parameters" } dd.mono { (site.kernel_params) }
+                    }
                     dt { "Networks" } dd { a href="/ui/networks" { (site.networks.len()) } }
                 }
             }
@@ -245,13 +327,19 @@ pub(crate) async fn settings(State(context): State<Context>, visit: Visit) -> Re
                     dt { "Started" } dd { (moment(&status.started)) }
                     dt { "Revision" } dd.num { (status.revision) }
                     dt { "Loaders" } dd.num { (status.loaders) }
-                    @if let Some(folder) = &context.about.data_dir { dt { "Data" } dd.mono { (folder.display()) } }
+                    @if let Some(folder) = &context.about.data_dir {
+                        dt { "Data" } dd.mono { (folder.display()) }
+                    }
                     dt { "Secrets sealed by" } dd { (status.sealed_by) }
                 }
             }
             section.card {
                 header { h2 { "Listeners" } }
-                dl.facts { @for listener in &status.listeners { dt { (listener.protocol) } dd.mono { (listener.address) } } }
+                dl.facts {
+                    @for listener in &status.listeners {
+                        dt { (listener.protocol) } dd.mono { (listener.address) }
+                    }
+                }
             }
             section.card {
                 header { h2 { "For programs" } }

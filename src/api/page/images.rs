@@ -50,20 +50,35 @@ pub(crate) async fn list(State(context): State<Context>, visit: Visit) -> Respon
     let mut names: Vec<&ImageName> = inventory.images.values().map(|image| &image.name).collect();
     names.sort();
     names.dedup();
-    let about = html! { "Kernel, initrds, root and parameters as one version. Tags name versions, and nodes boot by tags." };
+    let about = html! {
+        "Kernel, initrds, root and parameters as one version. Tags name versions, and nodes boot by tags."
+    };
     let body = html! {
         (title("Images", about, html! {}))
         @if names.is_empty() {
-            div.card { (empty("No images yet", html! { "Bring one in on the head: " code { "muster image import" } " takes folders, tarballs, OCI layouts, registries and URLs." })) }
+            div.card {
+                (empty("No images yet", html! {
+                    "Bring one in on the head: " code { "muster image import" }
+                    " takes folders, tarballs, OCI layouts, registries and URLs."
+                }))
+            }
         }
         @for name in names {
             @let (versions, tags) = (versions(inventory, name), tags(inventory, name));
             section.card.flat data-part={ "image-" (name) } {
                 header {
                     h2 { a href={ "/ui/images/" (segment(name.as_str())) } { (name) } }
-                    p { (counted(versions.len(), "version")) @if let Some(newest) = versions.first() { ", the newest " (moment(&newest.created)) } }
+                    p {
+                        (counted(versions.len(), "version")) @if let Some(newest) = versions.first() {
+                            ", the newest " (moment(&newest.created))
+                        }
+                    }
                 }
-                @if tags.is_empty() { header { p { "No tag names a version, so nobody boots it by one." } } } @else { (tag_table(&visit, &tags, &users)) }
+                @if tags.is_empty() {
+                    header { p { "No tag names a version, so nobody boots it by one." } }
+                } @else {
+                    (tag_table(&visit, &tags, &users))
+                }
             }
         }
     };
@@ -74,7 +89,12 @@ fn tag_table(visit: &Visit, tags: &[ImageTagBody], users: &BTreeMap<String, Vec<
     html! {
         div.scroll tabindex="0" role="region" aria-label="Tags" {
             table {
-                thead { tr { th { "Tag" } th { "Names version" } th { "Since" } th { "Nodes that boot that version" } th { "Before" } th.end { span.unseen { "Act" } } } }
+                thead {
+                    tr {
+                        th { "Tag" } th { "Names version" } th { "Since" }
+                        th { "Nodes that boot that version" } th { "Before" } th.end { span.unseen { "Act" } }
+                    }
+                }
                 tbody {
                     @for tag in tags {
                         tr {
@@ -82,8 +102,20 @@ fn tag_table(visit: &Visit, tags: &[ImageTagBody], users: &BTreeMap<String, Vec<
                             td.mono { (short(&tag.version)) }
                             td { (moment(&tag.since)) }
                             td.num { (counted(users.get(&tag.version).map_or(0, Vec::len), "node")) }
-                            td.mono { @if let Some(before) = tag.before.first() { (short(&before.version)) } @else { span.soft { "none" } } }
-                            td.end { @if visit.may(Role::Operator) { @if let Some(before) = tag.before.first() { (roll_back(&tag.tag, &before.version)) } } }
+                            td.mono {
+                                @if let Some(before) = tag.before.first() {
+                                    (short(&before.version))
+                                } @else {
+                                    span.soft { "none" }
+                                }
+                            }
+                            td.end {
+                                @if visit.may(Role::Operator) {
+                                    @if let Some(before) = tag.before.first() {
+                                        (roll_back(&tag.tag, &before.version))
+                                    }
+                                }
+                            }
                         }
                     }
                 }
@@ -96,16 +128,7 @@ fn roll_back(tag: &str, version: &str) -> Markup {
     let path = format!("/api/v1/image-tags/{}/rollback", segment(tag));
     let confirm =
         format!("Point {tag} back to {}? Nodes boot that from their next boot script on.", short(version));
-    Act {
-        api: ("POST", &path),
-        body: "",
-        label: "Roll back",
-        confirm: &confirm,
-        done: "Rolled back.",
-        then: "",
-        class: "",
-    }
-    .button()
+    Act::new("Roll back", "POST", &path).confirm(&confirm).done("Rolled back.").button()
 }
 
 /// `GET /ui/images/{name}`.
@@ -128,7 +151,9 @@ pub(crate) async fn show(
         booted.into_iter().map(|(version, node)| (format!("sha256:{}", version.hex()), node)).collect();
     let body = html! {
         (title_below(("/ui/images", "Images"), &name, html! { (counted(versions.len(), "version")) }, html! {}))
-        @if !tags.is_empty() { section.card.flat data-part="tags" { header { h2 { "Tags" } } (tag_table(&visit, &tags, &users)) } }
+        @if !tags.is_empty() {
+            section.card.flat data-part="tags" { header { h2 { "Tags" } } (tag_table(&visit, &tags, &users)) }
+        }
         @for version in &versions { (one(&visit, version, &users, &booted)) }
     };
     Ok(Page::new(name, body).live("inventory boot").framed(&visit))
@@ -144,14 +169,19 @@ fn one(
     html! {
         section.card {
             header {
-                h2.mono { (short(&image.version)) " " span.tags { @for tag in &image.tags { span.tag { (tag) } } } }
+                h2.mono {
+                    (short(&image.version)) " " span.tags { @for tag in &image.tags { span.tag { (tag) } } }
+                }
                 p { (moment(&image.created)) ", " (bytes(image.size)) }
             }
             div.halves {
                 dl.facts {
                     @if let Some(kernel) = &image.kernel_version { dt { "Kernel" } dd.mono { (kernel) } }
                     @if let Some(arch) = &image.arch { dt { "Processor" } dd { (arch) } }
-                    @if let Some(root) = &image.root { dt { "Root" } dd { (root.format) ", " (bytes(root.size)) ", brought by " (root.delivery) } }
+                    @if let Some(root) = &image.root {
+                        dt { "Root" }
+                        dd { (root.format) ", " (bytes(root.size)) ", brought by " (root.delivery) }
+                    }
                     dt { "Initrds" } dd { (image.initrds.len()) }
                     @if !image.params.is_empty() { dt { "Parameters" } dd.mono { (image.params) } }
                     @if !image.origin.is_empty() { dt { "Made from" } dd.mono { (image.origin) } }
@@ -163,7 +193,9 @@ fn one(
                         p.small { @for name in nodes.iter().take(NODES_SHOWN) { (node_link(name)) " " }
                             @if nodes.len() > NODES_SHOWN { span.soft { "and " (nodes.len() - NODES_SHOWN) " more" } } }
                     }
-                    @if let Some(last) = booted.get(&image.version) { p.small.soft { "Booted last by " (last) } }
+                    @if let Some(last) = booted.get(&image.version) {
+                        p.small.soft { "Booted last by " (last) }
+                    }
                     @if visit.may(Role::Operator) { (promote(image)) }
                 }
             }
@@ -188,10 +220,19 @@ fn promote(image: &ImageBody) -> Markup {
             summary { "Promote or remove" }
             (form.around(html! {
                 input type="hidden" name="image" value=(named);
-                (Field::new("tag", "Tag").scope(short(&image.version)).kind("path").holder("prod").hint("Moves there, or is made.").line())
+                (Field::new("tag", "Tag")
+                    .scope(short(&image.version))
+                    .kind("path")
+                    .holder("prod")
+                    .hint("Moves there, or is made.")
+                    .line())
             }))
             @if image.tags.is_empty() {
-                (Act { api: ("DELETE", &pinned), body: "", label: "Remove this version", confirm: &confirm, done: "Removed.", then: "", class: "bare danger" }.button())
+                (Act::new("Remove this version", "DELETE", &pinned)
+                    .confirm(&confirm)
+                    .done("Removed.")
+                    .class("bare danger")
+                    .button())
             }
         }
     }

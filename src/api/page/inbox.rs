@@ -18,15 +18,21 @@ pub(crate) async fn inbox(State(context): State<Context>, visit: Visit) -> Respo
     let mut seen = seen.unwrap_or_default();
     seen.sort_by_key(|seen| (seen.first, seen.mac));
     let may = visit.may(Role::Operator);
-    let about = html! { "Machines that ask for an address and are not declared, in the order in which they were first seen." };
+    let about = html! {
+        "Machines that ask for an address and are not declared, in the order in which they were first seen."
+    };
     let body = html! {
         (title("Inbox", about, html! {}))
         div.split {
             section.card.flat data-part="seen" aria-label="Machines" {
                 @if !is_running {
-                    (empty("DHCP is not running", html! { "Without it the head sees no machines. See " a href="/ui/networks" { "Networks" } "." }))
+                    (empty("DHCP is not running", html! {
+                        "Without it the head sees no machines. See " a href="/ui/networks" { "Networks" } "."
+                    }))
                 } @else if seen.is_empty() {
-                    (empty("Nobody waits", html! { "Switch a machine on in a network of this head, and it shows up here." }))
+                    (empty("Nobody waits", html! {
+                        "Switch a machine on in a network of this head, and it shows up here."
+                    }))
                 } @else { (table(&seen, may)) }
             }
             @if may { section.card { (declare(&snapshot)) } }
@@ -43,7 +49,12 @@ fn table(seen: &[Sighting], may: bool) -> Markup {
         }
         div.scroll tabindex="0" role="region" aria-label="Machines that wait" {
             table {
-                thead { tr { @if may { th { span.soft { "Choose" } } } th { "MAC" } th { "Network" } th { "Firmware" } th { "Last asked" } th { "What else is known" } } }
+                thead {
+                    tr {
+                        @if may { th { span.soft { "Choose" } } } th { "MAC" } th { "Network" }
+                        th { "Firmware" } th { "Last asked" } th { "What else is known" }
+                    }
+                }
                 tbody { @for machine in seen { (row(machine, may)) } }
             }
         }
@@ -95,26 +106,39 @@ fn declare(snapshot: &Snapshot) -> Markup {
             fieldset disabled data-awaken {
                 div.field {
                     label for="pattern" { "Names" }
-                    input #pattern value={ (short) "###" } autocomplete="off" spellcheck="false" aria-describedby="pattern-hint";
+                    input #pattern value={ (short) "###" } autocomplete="off" spellcheck="false"
+                        aria-describedby="pattern-hint";
                     span.hint #pattern-hint { "The signs # become the number." }
                 }
-                div.field { label for="from" { "First number" } input #from type="number" min="0" value=(free); }
+                div.field {
+                    label for="from" { "First number" } input #from type="number" min="0" value=(free);
+                }
                 div.field {
                     label for="groups" { "Groups" }
                     input #groups list="known-groups" autocomplete="off" placeholder="compute";
-                    datalist #known-groups { @for name in snapshot.inventory.groups.keys() { option value=(name) {} } }
+                    datalist #known-groups {
+                        @for name in snapshot.inventory.groups.keys() { option value=(name) {} }
+                    }
                 }
                 div.field {
                     label for="address" { "First address" }
-                    input #address autocomplete="off" aria-describedby="address-hint" placeholder="none: from the pool";
+                    input #address autocomplete="off" aria-describedby="address-hint"
+                        placeholder="none: from the pool";
                     span.hint #address-hint { "The next machine gets the next one." }
                 }
-                div.tick { input #number type="checkbox" checked; label for="number" { "The number is its NID too" } }
+                div.tick {
+                    input #number type="checkbox" checked; label for="number" { "The number is its NID too" }
+                }
                 div #preview role="status" {}
                 p.verdict role="status" data-verdict {}
                 div.actions { button.main type="submit" disabled { "Declare" } }
             }
-            noscript { p.note.warn { "To declare machines here the browser must run scripts. The command line does it too: " code { "muster node set NAME --mac MAC" } } }
+            noscript {
+                p.note.warn {
+                    "To declare machines here the browser must run scripts. The command line does it too: "
+                    code { "muster node set NAME --mac MAC" }
+                }
+            }
         }
     }
 }

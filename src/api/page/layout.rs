@@ -132,7 +132,9 @@ impl Page {
                         (side(visit))
                         main #main tabindex="-1" data-live=[text(live)] data-module=[text(module)] { (body) }
                     }
-                    p.lost role="status" data-lost hidden { "The head does not answer. This page may be out of date." }
+                    p.lost role="status" data-lost hidden {
+                        "The head does not answer. This page may be out of date."
+                    }
                     div.toast role="status" data-toast hidden {}
                 }
             }

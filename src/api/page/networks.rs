@@ -22,11 +22,17 @@ pub(crate) async fn list(State(context): State<Context>, visit: Visit) -> Respon
     let rogues = context.dhcp.rogues().await.unwrap_or_default();
     let networks: Vec<NetworkBody> =
         snapshot.site.networks.iter().map(|network| network_body(&snapshot, network, &leases)).collect();
-    let about = html! { "They stand in " code { "muster.toml" } "; a change there holds after a restart of the head." };
+    let about = html! {
+        "They stand in " code { "muster.toml" } "; a change there holds after a restart of the head."
+    };
     let body = html! {
         (title("Networks", about, html! {}))
         @if networks.is_empty() {
-            div.card { (empty("No network is configured", html! { "DHCP answers nobody. Add a " code { "[[network]]" } " to muster.toml." })) }
+            div.card {
+                (empty("No network is configured", html! {
+                    "DHCP answers nobody. Add a " code { "[[network]]" } " to muster.toml."
+                }))
+            }
         }
         div.halves data-part="networks" { @for network in &networks { (card(network)) } }
         @if !rogues.is_empty() { section.card.flat data-part="rogues" { (others(&rogues)) } }
@@ -56,14 +62,29 @@ fn card(network: &NetworkBody) -> Markup {
             @if *pool > 0 {
                 div.stack {
                     progress max=(pool) value=(pool.saturating_sub(*free)) aria-label={ "Pool of " (name) } {}
-                    p.small.soft.num { (number(*free)) " of " (number(*pool)) " addresses of the pool are free" }
+                    p.small.soft.num {
+                        (number(*free)) " of " (number(*pool)) " addresses of the pool are free"
+                    }
                 }
             }
             dl.facts {
                 dt { "Address" } dd.mono { (address) }
-                dt { "Interface" } dd.mono { @if let Some(interface) = interface { (interface) } @else { span.soft { "by relays only" } } }
-                dt { "Pool" } dd.mono { @if ranges.is_empty() { span.soft { "none" } } @for range in ranges { div { (range) } } }
-                dt { "Leases" } dd.num { (number(*bound)) " bound, " (number(*held)) " offered, " (number(*declined)) " declined" }
+                dt { "Interface" }
+                dd.mono {
+                    @if let Some(interface) = interface {
+                        (interface)
+                    } @else {
+                        span.soft { "by relays only" }
+                    }
+                }
+                dt { "Pool" }
+                dd.mono {
+                    @if ranges.is_empty() { span.soft { "none" } } @for range in ranges { div { (range) } }
+                }
+                dt { "Leases" }
+                dd.num {
+                    (number(*bound)) " bound, " (number(*held)) " offered, " (number(*declined)) " declined"
+                }
                 dt { "Declared" } dd.num { (number(*declared)) " addresses" }
                 dt { "Unknown machines" } dd { (unknown) }
             }
@@ -76,9 +97,12 @@ fn others(rogues: &[Rogue]) -> Markup {
         header { h2 { "Other DHCP servers" } p { "that answered here" } }
         div.scroll tabindex="0" role="region" aria-label="Other DHCP servers" {
             table {
-                thead { tr { th { "Server" } th { "MAC" } th { "Network" } th.end { "Replies" } th { "Last" } } }
+                thead {
+                    tr { th { "Server" } th { "MAC" } th { "Network" } th.end { "Replies" } th { "Last" } }
+                }
                 tbody { @for rogue in rogues { tr {
-                    th.mono scope="row" { (rogue.server) } td.mono { (rogue.mac) } td { (rogue.network) } td.num.end { (rogue.replies) } td { (time(rogue.last)) }
+                    th.mono scope="row" { (rogue.server) } td.mono { (rogue.mac) } td { (rogue.network) }
+                    td.num.end { (rogue.replies) } td { (time(rogue.last)) }
                 } } }
             }
         }
@@ -93,9 +117,14 @@ pub(crate) async fn leases(State(context): State<Context>, visit: Visit) -> Resp
     let body = html! {
         (title("Leases", about, html! {}))
         @if leases.is_empty() {
-            div.card data-part="leases" { (empty("No leases", html! { "Nobody holds an address of a pool." })) }
+            div.card data-part="leases" {
+                (empty("No leases", html! { "Nobody holds an address of a pool." }))
+            }
         } @else {
-            div.field { label for="sift" { "Find" } input #sift type="search" data-sift="[data-row]" autocomplete="off"; span.hint data-sifted {} }
+            div.field {
+                label for="sift" { "Find" }
+                input #sift type="search" data-sift="[data-row]" autocomplete="off"; span.hint data-sifted {}
+            }
             section.card.flat data-part="leases" { (table(&leases, &snapshot, visit.may(Role::Operator))) }
         }
     };
@@ -104,10 +133,18 @@ pub(crate) async fn leases(State(context): State<Context>, visit: Visit) -> Resp
 
 fn table(leases: &[Lease], snapshot: &Snapshot, may: bool) -> Markup {
     html! {
-        header { h2 { (counted(leases.len(), "lease")) } @if leases.len() > LEASES_MAX { p { "the first " (count(LEASES_MAX)) " are shown" } } }
+        header {
+            h2 { (counted(leases.len(), "lease")) }
+            @if leases.len() > LEASES_MAX { p { "the first " (count(LEASES_MAX)) " are shown" } }
+        }
         div.scroll tabindex="0" role="region" aria-label="Leases" {
             table {
-                thead { tr { th { "Address" } th { "State" } th { "Whose" } th { "Network" } th { "Since" } th { "Until" } th.end { span.unseen { "Act" } } } }
+                thead {
+                    tr {
+                        th { "Address" } th { "State" } th { "Whose" } th { "Network" } th { "Since" }
+                        th { "Until" } th.end { span.unseen { "Act" } }
+                    }
+                }
                 tbody { @for lease in leases.iter().take(LEASES_MAX) { (row(lease, snapshot, may)) } }
             }
         }
@@ -134,7 +171,11 @@ fn row(lease: &Lease, snapshot: &Snapshot, may: bool) -> Markup {
             td { (moment(&lease.starts.rfc3339())) }
             td { (moment(&lease.expires.rfc3339())) }
             td.end { @if may {
-                (Act { api: ("DELETE", &path), body: "", label: "Free", confirm: &confirm, done: "Freed.", then: "", class: "bare danger" }.button())
+                (Act::new("Free", "DELETE", &path)
+                    .confirm(&confirm)
+                    .done("Freed.")
+                    .class("bare danger")
+                    .button())
             } }
         }
     }

@@ -65,13 +65,18 @@ pub(crate) async fn show(
                 section.card data-part="record" aria-label="Boot" {
                     @match &attempts {
                         Some(attempts) => (attempts.card(&name)),
-                        None => { header { h2 { "Boots" } } p.soft { "It was not heard yet. Switch it on, and each step of its boot shows up here." } },
+                        None => {
+                            header { h2 { "Boots" } }
+                            p.soft { "Nothing was heard of it. Switch it on: each step of its boot shows up here." }
+                        },
                     }
                 }
-                section.card data-part="events" aria-labelledby="happened" { (happened(&own)) }
+                section.card aria-labelledby="happened" { (happened(&own)) }
                 section.card aria-labelledby="would" { (would(&steps)) }
                 section.card aria-labelledby="sees" { (sees(&preview)) }
-                @if visit.may(Role::Operator) { section.card #edit aria-labelledby="editing" { (edit(&NodeBody::from(node.as_ref()))) } }
+                @if visit.may(Role::Operator) {
+                    section.card #edit aria-labelledby="editing" { (edit(&NodeBody::from(node.as_ref()))) }
+                }
             }
             div.stack {
                 section.card { (facts(&node, call.as_ref())) }
@@ -103,24 +108,32 @@ async fn leases(context: &Context, node: &Node) -> Vec<LeaseBody> {
 
 fn happened(events: &[&Arc<Event>]) -> Markup {
     html! {
-        header { h2 #happened { "What happened" } }
-        @if events.is_empty() { p.soft { "Nothing was heard of this node since the head started." } } @else {
-            ol.happened { @for event in events { li { span { (event.text) } (time(event.time)) } } }
+        details {
+            summary #happened { "What else the head noted of it" }
+            @if events.is_empty() { p.soft { "Nothing since the head started." } } @else {
+                ol.happened { @for event in events { li { span { (event.text) } (time(event.time)) } } }
+            }
         }
     }
 }
 
 fn would(steps: &Result<Vec<StepBody>, String>) -> Markup {
     html! {
-        header { h2 #would { "What it would get now" } p { "Asked of the head's own decisions. Nothing is sent." } }
+        header {
+            h2 #would { "What it would get now" } p { "Asked of the head's own decisions. Nothing is sent." }
+        }
         @match steps {
             Err(text) => p.note.warn { (text) },
             Ok(steps) => ol.steps {
                 @for step in steps {
                     li { div {
                         h3 { (step.stage) } span { (step.outcome) }
-                        @if !step.reasons.is_empty() { ul.small { @for reason in &step.reasons { li { (reason) } } } }
-                        @if let Some(script) = &step.script { details { summary { "Script" } pre tabindex="0" { (script) } } }
+                        @if !step.reasons.is_empty() {
+                            ul.small { @for reason in &step.reasons { li { (reason) } } }
+                        }
+                        @if let Some(script) = &step.script {
+                            details { summary { "Script" } pre tabindex="0" { (script) } }
+                        }
                     } }
                 }
             },
@@ -130,13 +143,17 @@ fn would(steps: &Result<Vec<StepBody>, String>) -> Markup {
 
 fn sees(preview: &PreviewBody) -> Markup {
     html! {
-        header { h2 #sees { "What cloud-init will see" } p { "instance-id " span.mono { (preview.instance_id) } } }
+        header {
+            h2 #sees { "What cloud-init will see" } p { "instance-id " span.mono { (preview.instance_id) } }
+        }
         @for part in &preview.documents {
             details {
                 summary {
                     span.mono { (part.name) }
                     @if part.text.is_none() { span.soft { " ignored" } }
-                    @if !part.remarks.is_empty() { " " span.badge.warn { (part.remarks.len()) " to look at" } }
+                    @if !part.remarks.is_empty() {
+                        " " span.badge.warn { (part.remarks.len()) " to look at" }
+                    }
                 }
                 @for remark in &part.remarks {
                     p.note.warn { @if let Some(line) = remark.line { "Line " (line) ": " } (remark.text) }
@@ -150,7 +167,13 @@ fn sees(preview: &PreviewBody) -> Markup {
                 div.scroll tabindex="0" role="region" aria-label="Values" {
                     table {
                         thead { tr { th { "Path" } th { "Value" } th { "From" } } }
-                        tbody { @for value in &preview.values { tr { td.mono { (value.path) } td.mono { (value.value) } td { (value.source) } } } }
+                        tbody {
+                            @for value in &preview.values {
+                                tr {
+                                    td.mono { (value.path) } td.mono { (value.value) } td { (value.source) }
+                                }
+                            }
+                        }
                     }
                 }
             }
@@ -162,7 +185,8 @@ fn facts(node: &Node, call: Option<&CallBody>) -> Markup {
     html! {
         header { h2 { "Node" } }
         dl.facts {
-            dt { "xname" } dd.mono { (node.effective_xname()) @if node.xname.is_none() { span.soft { " (made up)" } } }
+            dt { "xname" }
+            dd.mono { (node.effective_xname()) @if node.xname.is_none() { span.soft { " (made up)" } } }
             @if let Some(nid) = node.nid { dt { "NID" } dd.num { (nid.0) } }
             dt { "Role" } dd { (node.role_or_default()) }
             dt { "Groups" } dd { @if node.groups.is_empty() { span.soft { "none" } } @else { (tags(node)) } }
@@ -174,7 +198,10 @@ fn facts(node: &Node, call: Option<&CallBody>) -> Markup {
             @if let Some(bmc) = &node.bmc { dt { "BMC" } dd.mono { (bmc) } }
             @if let Some(uuid) = &node.uuid { dt { "UUID" } dd.mono { (uuid) } }
             @if let Some(call) = call {
-                dt { "Called home" } dd { (moment(&call.at)) @if !call.hostname.is_empty() { " as " span.mono { (call.hostname) } } }
+                dt { "Called home" }
+                dd {
+                    (moment(&call.at)) @if !call.hostname.is_empty() { " as " span.mono { (call.hostname) } }
+                }
             }
             @for (key, value) in &node.annotations { dt { (key) } dd { (value) } }
         }
@@ -193,10 +220,16 @@ fn boots(visit: &Visit, boot: &BootBody) -> Markup {
         header { h2 { "Boots" } }
         dl.facts {
             @if let Some(image) = &boot.image { dt { "Image" } dd.mono { (image) } }
-            @if let Some(version) = &boot.version { dt { "Version" } dd.mono { (crate::api::page::bits::short(version)) } }
+            @if let Some(version) = &boot.version {
+                dt { "Version" } dd.mono { (crate::api::page::bits::short(version)) }
+            }
             dt { "Because" } dd { (boot.rule) }
-            @if let Some(kernel) = boot.target.as_ref().and_then(|target| target.kernel.as_ref()) { dt { "Kernel" } dd.mono { (kernel) } }
-            @if let Some(target) = &boot.target { @if !target.params.is_empty() { dt { "Parameters" } dd.mono { (target.params) } } }
+            @if let Some(kernel) = boot.target.as_ref().and_then(|target| target.kernel.as_ref()) {
+                dt { "Kernel" } dd.mono { (kernel) }
+            }
+            @if let Some(target) = &boot.target {
+                @if !target.params.is_empty() { dt { "Parameters" } dd.mono { (target.params) } }
+            }
         }
         @if visit.may(Role::Operator) {
             details {
@@ -216,7 +249,9 @@ fn leased(leases: &[LeaseBody]) -> Markup {
         header { h2 { "Leases" } }
         @if leases.is_empty() { p.soft { "None: it has its declared address, or did not ask." } } @else {
             dl.facts {
-                @for lease in leases { dt.mono { (lease.address) } dd { (lease.state) ", until " (moment(&lease.expires)) } }
+                @for lease in leases {
+                    dt.mono { (lease.address) } dd { (lease.state) ", until " (moment(&lease.expires)) }
+                }
             }
         }
     }
@@ -231,12 +266,19 @@ fn trusted(visit: &Visit, trust: &NodeTrustBody) -> Markup {
         @if let Some(session) = trust.sessions.first() {
             details {
                 summary { "Last boot session: " (session.state) }
-                ol.happened.small { @for event in session.events.iter().rev() { li { span { (event.text) } (moment(&event.at)) } } }
+                ol.happened.small {
+                    @for event in session.events.iter().rev() {
+                        li { span { (event.text) } (moment(&event.at)) }
+                    }
+                }
             }
         }
         @if visit.may(Role::Operator) {
             div.actions {
-                (Act { api: ("POST", &path("arm")), body: "", label: "Arm the next boot", confirm: "Give this node its secrets in the boot that is going on, or in the next one?", done: "Armed.", then: "", class: "" }.button())
+                (Act::new("Arm the next boot", "POST", &path("arm"))
+                    .confirm("Give this node its secrets in the boot that is going on, or in the next one?")
+                    .done("Armed.")
+                    .button())
             }
         }
     }
@@ -264,7 +306,10 @@ fn edit(node: &NodeBody) -> Markup {
                 (Field::new("bmc", "BMC").value(&text(&node.bmc)).line())
                 (Field::new("arch", "Processor").value(&text(&node.arch)).choice(&arches))
                 (Field::new("policy", "When it asks to boot").value(&node.policy).choice(&policies))
-                (Field::new("loader", "Loader").value(&text(&node.loader)).hint("Instead of what its firmware would get.").line())
+                (Field::new("loader", "Loader")
+                    .value(&text(&node.loader))
+                    .hint("Instead of what its firmware would get.")
+                    .line())
             }
             fieldset {
                 legend { "Interfaces" }
@@ -279,7 +324,12 @@ fn edit(node: &NodeBody) -> Markup {
             }
         }))
         div.actions {
-            (Act { api: ("DELETE", &path), body: "", label: "Remove this node", confirm: &format!("Remove {}? Its assignments and secrets go with it.", node.name), done: "Removed.", then: "/ui/nodes", class: "bare danger" }.button())
+            (Act::new("Remove this node", "DELETE", &path)
+                .confirm(&format!("Remove {}? Its assignments and secrets go with it.", node.name))
+                .done("Removed.")
+                .then("/ui/nodes")
+                .class("bare danger")
+                .button())
         }
     }
 }

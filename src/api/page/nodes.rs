@@ -96,8 +96,17 @@ pub(crate) async fn list(State(context): State<Context>, visit: Visit, RawQuery(
         (search(&wanted, &snapshot))
         @if rows.is_empty() {
             div.card {
-                @if all == 0 { (empty("No nodes yet", html! { "Declare them one by one, from the " a href="/ui/inbox" { "Inbox" } ", or by " a href="/ui/import" { "Import" } "." })) }
-                @else { (empty("Nothing found", html! { "No node is like that. " a href="/ui/nodes" { "Show all" } })) }
+                @if all == 0 {
+                    (empty("No nodes yet", html! {
+                        "Declare them one by one, from the " a href="/ui/inbox" { "Inbox" } ", or by "
+                        a href="/ui/import" { "Import" } "."
+                    }))
+                }
+                @else {
+                    (empty("Nothing found", html! {
+                        "No node is like that. " a href="/ui/nodes" { "Show all" }
+                    }))
+                }
             }
         } @else {
             div.card.flat data-part="rows" {
@@ -116,14 +125,18 @@ fn search(wanted: &Wanted, snapshot: &Snapshot) -> Markup {
             div.fields {
                 div.field.grow {
                     label for="q" { "Find" }
-                    input #q name="q" value=(wanted.text) placeholder="name, MAC, address, or nid[001-040] & @compute" autocomplete="off" spellcheck="false";
+                    input #q name="q" value=(wanted.text)
+                        placeholder="name, MAC, address, or nid[001-040] & @compute" autocomplete="off"
+                            spellcheck="false";
                 }
                 div.field {
                     label for="group" { "Group" }
                     select #group name="group" {
                         option value="" { "Any" }
                         @for name in snapshot.inventory.groups.keys() {
-                            option value=(name) selected[wanted.group.as_deref() == Some(name.as_str())] { (name) }
+                            option value=(name) selected[wanted.group.as_deref() == Some(name.as_str())] {
+                                (name)
+                            }
                         }
                     }
                 }
@@ -132,7 +145,9 @@ fn search(wanted: &Wanted, snapshot: &Snapshot) -> Markup {
                     select #stage name="stage" {
                         option value="" { "Any" }
                         @for stage in Stage::ALL {
-                            option value=(stage.name()) selected[wanted.stage == Some(stage)] { (stage.label()) }
+                            option value=(stage.name()) selected[wanted.stage == Some(stage)] {
+                                (stage.label())
+                            }
                         }
                     }
                 }
@@ -146,7 +161,12 @@ fn table(rows: &[&Arc<Node>], known: &BTreeMap<NodeId, Standing>, snapshot: &Sna
     html! {
         div.scroll tabindex="0" role="region" aria-label="Nodes" {
             table {
-                thead { tr { th { "Name" } th { "Stage" } th { "Heard" } th { "Address" } th { "MAC" } th { "Groups" } th { "Boots" } } }
+                thead {
+                    tr {
+                        th { "Name" } th { "Stage" } th { "Heard" } th { "Address" } th { "MAC" }
+                        th { "Groups" } th { "Boots" }
+                    }
+                }
                 tbody {
                     @for node in rows {
                         @let standing = known.get(&node.id).cloned().unwrap_or_default();
@@ -155,7 +175,11 @@ fn table(rows: &[&Arc<Node>], known: &BTreeMap<NodeId, Standing>, snapshot: &Sna
                             th scope="row" { (node_link(node.name.as_str())) }
                             td { span.badge.(standing.stage.name()) { (standing.stage.label()) } }
                             td { @if let Some(at) = standing.at { (time(at)) } }
-                            td.mono { @if let Some(address) = first.and_then(|interface| interface.addresses.first()) { (address) } }
+                            td.mono {
+                                @if let Some(address) = first.and_then(|interface| interface.addresses.first()) {
+                                    (address)
+                                }
+                            }
                             td.mono { @if let Some(interface) = first { (interface.mac) } }
                             td { (tags(node)) }
                             td { (boots(snapshot, node)) }
@@ -168,7 +192,11 @@ fn table(rows: &[&Arc<Node>], known: &BTreeMap<NodeId, Standing>, snapshot: &Sna
 }
 
 pub(crate) fn tags(node: &Node) -> Markup {
-    html! { span.tags { @for group in &node.groups { a.tag href={ "/ui/groups/" (segment(group.as_str())) } { (group) } } } }
+    html! {
+        span.tags {
+            @for group in &node.groups { a.tag href={ "/ui/groups/" (segment(group.as_str())) } { (group) } }
+        }
+    }
 }
 
 /// What it boots now, in a word.
@@ -187,10 +215,16 @@ fn pages(wanted: &Wanted, first: usize, found: usize) -> Markup {
     html! {
         @if found > ROWS_MAX {
             nav.row.apart aria-label="Pages of the table" {
-                span.soft.num { (count(first + 1)) " to " (count((first + ROWS_MAX).min(found))) " of " (count(found)) }
+                span.soft.num {
+                    (count(first + 1)) " to " (count((first + ROWS_MAX).min(found))) " of " (count(found))
+                }
                 span.row {
-                    @if wanted.page > 1 { a.button href={ "/ui/nodes" (wanted.at(wanted.page - 1)) } { "Before" } }
-                    @if first + ROWS_MAX < found { a.button href={ "/ui/nodes" (wanted.at(wanted.page + 1)) } { "Next" } }
+                    @if wanted.page > 1 {
+                        a.button href={ "/ui/nodes" (wanted.at(wanted.page - 1)) } { "Before" }
+                    }
+                    @if first + ROWS_MAX < found {
+                        a.button href={ "/ui/nodes" (wanted.at(wanted.page + 1)) } { "Next" }
+                    }
                 }
             }
         }
@@ -213,10 +247,16 @@ pub(crate) async fn new(visit: Visit) -> Response {
                 div.fields {
                     (Field::new("name", "Name").hint("As DNS will know it.").line())
                     (Field::new("interfaces[0].mac", "MAC").holder("00:00:5e:00:53:01").line())
-                    (Field::new("interfaces[0].addresses", "Address").kind("list").hint("None: it gets one from the pool.").line())
+                    (Field::new("interfaces[0].addresses", "Address")
+                        .kind("list")
+                        .hint("None: it gets one from the pool.")
+                        .line())
                 }
                 div.fields {
-                    (Field::new("groups", "Groups").kind("list").hint("Apart by spaces. New ones come to life.").line())
+                    (Field::new("groups", "Groups")
+                        .kind("list")
+                        .hint("Apart by spaces. New ones come to life.")
+                        .line())
                     (Field::new("nid", "NID").kind("number").hint("Its number, if it has one.").line())
                     (Field::new("xname", "xname").hint("Where it is, if racks are named so.").line())
                 }

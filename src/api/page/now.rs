@@ -32,7 +32,7 @@ const SQUARES_MAX: usize = 20_000;
 const COLUMNS_FROM: usize = 8;
 
 /// Events that are shown.
-const LATEST: usize = 12;
+const LATEST: usize = 8;
 
 /// By what nodes are put together.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,12 +100,16 @@ pub(crate) async fn now(State(context): State<Context>, visit: Visit, RawQuery(r
                 (loads(&traffic))
             }
         }
-        div.split {
-            div data-part="grid" data-keep="grid" {
-                @if !tiles.is_empty() { (grid(shown, by, inventory)) }
+        div.split[!tiles.is_empty()] {
+            @if !tiles.is_empty() {
+                div data-part="grid" data-keep="grid" { (grid(shown, by, inventory)) }
             }
-            div.stack {
-                div data-part="causes" { @if !failed.is_empty() { section.card { header { h2 { "Why nodes did not boot" } } (record::causes(&failed)) } } }
+            div.stack.halves[tiles.is_empty()] {
+                div data-part="causes" {
+                    @if !failed.is_empty() {
+                        section.card { header { h2 { "Why nodes did not boot" } } (record::causes(&failed)) }
+                    }
+                }
                 section.card data-part="findings" { (findings(&status.findings)) }
                 section.card data-part="latest" { (latest(&events)) }
             }
@@ -115,8 +119,12 @@ pub(crate) async fn now(State(context): State<Context>, visit: Visit, RawQuery(r
 }
 
 fn about(status: &StatusBody) -> Markup {
-    let hours = status.uptime_s / 3600;
-    let up = if hours < 48 { format!("{hours} h") } else { format!("{} days", hours / 24) };
+    let minutes = status.uptime_s / 60;
+    let up = match minutes {
+        0..120 => format!("{minutes} min"),
+        120..2880 => format!("{} h", minutes / 60),
+        _ => format!("{} days", minutes / 1440),
+    };
     html! { (counted(status.nodes, "node")) " of " strong { (status.cluster) } ", head up for " (up) }
 }
 
@@ -125,7 +133,9 @@ fn choices(by: By, only: Option<Stage>) -> Markup {
     html! {
         nav.choice aria-label="Put together by" {
             @for (choice, name, label) in By::ALL {
-                a href={ "/ui/?by=" (name) (stage) } aria-current=[(choice == by).then_some("true")] { (label) }
+                a href={ "/ui/?by=" (name) (stage) } aria-current=[(choice == by).then_some("true")] {
+                    (label)
+                }
             }
         }
     }
@@ -170,7 +180,9 @@ fn share(totals: &BTreeMap<&'static str, usize>) -> Markup {
     html! {
         svg.share viewBox={ "0 0 " (all.max(1)) " 1" } preserveAspectRatio="none" aria-hidden="true" {
             @for (name, from, part) in parts {
-                rect class=(if name == "quiet" { "idle" } else { name }) x=(from) y="0" width=(part) height="1" {}
+                rect class=(if name == "quiet" { "idle" } else { name }) x=(from) y="0" width=(part)
+                    height="1" {
+                }
             }
         }
     }
@@ -272,12 +284,19 @@ fn square(tile: &Tile<'_>, density: &str) -> Markup {
         };
     }
     // Of these there are thousands: no octet more than they need.
-    html! { a class=(class) href={ "/ui/nodes/" (segment(name)) } title={ (name) " " (standing.stage.label()) } { (name) } }
+    html! {
+        a class=(class) href={ "/ui/nodes/" (segment(name)) } title={ (name) " " (standing.stage.label()) } {
+            (name)
+        }
+    }
 }
 
 fn findings(findings: &[FindingBody]) -> Markup {
     html! {
-        header { h2 { "Findings" } @if !findings.is_empty() { p { (counted(findings.len(), "thing")) " to look at" } } }
+        header {
+            h2 { "Findings" }
+            @if !findings.is_empty() { p { (counted(findings.len(), "thing")) " to look at" } }
+        }
         @if findings.is_empty() { p.badge.good { "All is well." } } @else {
             ul.findings {
                 @for finding in findings {
@@ -300,7 +319,9 @@ fn latest(events: &[Arc<Event>]) -> Markup {
             ol.happened {
                 @for event in events.iter().rev().take(LATEST) {
                     li {
-                        @if let Some(node) = &event.node { a href={ "/ui/nodes/" (segment(node)) } { (event.text) } }
+                        @if let Some(node) = &event.node {
+                            a href={ "/ui/nodes/" (segment(node)) } { (event.text) }
+                        }
                         @else { span { (event.text) } }
                         (time(event.time))
                     }
@@ -319,19 +340,33 @@ fn welcome(visit: &Visit, status: &StatusBody) -> Markup {
             ol.steps {
                 li { div {
                     h3 { "Say which machines there are" }
-                    p.soft { "Drop a nodes.yaml or a CSV on " a href="/ui/import" { "Import" } ", or switch the machines on and declare them from the " a href="/ui/inbox" { "Inbox" } "." }
+                    p.soft {
+                        "Drop a nodes.yaml or a CSV on " a href="/ui/import" { "Import" }
+                        ", or switch the machines on and declare them from the "
+                        a href="/ui/inbox" { "Inbox" } "."
+                    }
                 } }
                 li { div {
                     h3 { "Give them something to boot" }
-                    p.soft { "Import an image on the head (" code { "muster image import" } "), and see it under " a href="/ui/images" { "Images" } "." }
+                    p.soft {
+                        "Import an image on the head (" code { "muster image import" } "), and see it under "
+                        a href="/ui/images" { "Images" } "."
+                    }
                 } }
                 li { div {
                     h3 { "Assign it and switch the power on" }
-                    p.soft { a href="/ui/boot" { "Boot" } " says who boots what. Each node shows up here as it comes." }
+                    p.soft {
+                        a href="/ui/boot" { "Boot" }
+                        " says who boots what. Each node shows up here as it comes."
+                    }
                 } }
             }
             @if operates && status.sightings > 0 {
-                div.actions { a.button.main href="/ui/inbox" { "Declare " (counted(status.sightings, "waiting machine")) } }
+                div.actions {
+                    a.button.main href="/ui/inbox" {
+                        "Declare " (counted(status.sightings, "waiting machine"))
+                    }
+                }
             }
         }
     }

@@ -58,7 +58,10 @@ impl Attempts {
                         @let number = line.id.rsplit('/').next().unwrap_or_default();
                         li {
                             span {
-                                a href={ "/ui/nodes/" (segment(node)) "?record=" (number) } aria-current=[(line.id == self.shown.id).then_some("true")] { (moment(&line.started)) }
+                                a href={ "/ui/nodes/" (segment(node)) "?record=" (number) }
+                                    aria-current=[(line.id == self.shown.id).then_some("true")] {
+                                    (moment(&line.started))
+                                }
                                 " " span.badge.(class(&line.outcome)) { (line.outcome) }
                             }
                             @if let Some(summary) = &line.summary { span.small.soft { (summary) } }
@@ -83,7 +86,10 @@ fn class(outcome: &str) -> &'static str {
 fn judged(verdict: &VerdictBody) -> Markup {
     html! {
         div.note.bad {
-            p { strong { (verdict.summary) } " " span.small.soft { (verdict.sure) ", by the rule " (verdict.rule) } }
+            p {
+                strong { (verdict.summary) } " "
+                span.small.soft { (verdict.sure) ", by the rule " (verdict.rule) }
+            }
             @if !verdict.evidence.is_empty() { ul.small { @for line in &verdict.evidence { li { (line) } } } }
             p { "Cause: " (verdict.cause) }
             p { "Next: " (verdict.check) }
@@ -106,7 +112,9 @@ fn picture(record: &RecordBody) -> Markup {
                     strong { (step.phase) }
                     svg viewBox={ "0 0 " (WIDTH) " 10" } preserveAspectRatio="none" aria-hidden="true" {
                         rect.ground x="0" y="4" width=(WIDTH) height="2" {}
-                        rect class=(step.fate) x=(from.min(WIDTH - 6)) y="0" width=(to.saturating_sub(from).max(6)) height="10" {}
+                        rect class=(step.fate) x=(from.min(WIDTH - 6)) y="0"
+                            width=(to.saturating_sub(from).max(6)) height="10" {
+                        }
                     }
                     span.num.soft { (took(step.ms)) }
                     span.small.what { (told(step)) }
@@ -126,10 +134,14 @@ fn took(ms: u64) -> String {
 
 fn told(step: &RecordStepBody) -> Markup {
     html! {
-        @if step.fate != "done" { span.badge.(match step.fate.as_str() { "going" => "loading", _ => "trouble" }) { (step.fate) } " " }
+        @if step.fate != "done" {
+            span.badge.(match step.fate.as_str() { "going" => "loading", _ => "trouble" }) { (step.fate) } " "
+        }
         @if !step.what.is_empty() { span.mono { (step.what) } " " }
         (step.result)
-        @if step.bytes > 0 { span.soft { ", " (bytes(step.bytes)) @if step.of > step.bytes { " of " (bytes(step.of)) } } }
+        @if step.bytes > 0 {
+            span.soft { ", " (bytes(step.bytes)) @if step.of > step.bytes { " of " (bytes(step.of)) } }
+        }
         @if step.tries > 1 { span.soft { ", " (step.tries) " requests" } }
     }
 }
@@ -142,8 +154,12 @@ fn seen(record: &RecordBody, node: &str) -> Markup {
             summary { "What was seen" }
             dl.facts {
                 dt { "Interface" } dd.mono { (record.mac) }
-                @if !record.addresses.is_empty() { dt { "Addresses" } dd.mono { (record.addresses.join(", ")) } }
-                @if let Some(firmware) = &client.firmware { dt { "Firmware" } dd { (firmware) @if let Some(arch) = &client.arch { ", " (arch) } } }
+                @if !record.addresses.is_empty() {
+                    dt { "Addresses" } dd.mono { (record.addresses.join(", ")) }
+                }
+                @if let Some(firmware) = &client.firmware {
+                    dt { "Firmware" } dd { (firmware) @if let Some(arch) = &client.arch { ", " (arch) } }
+                }
                 @if let Some(agent) = &client.agent { dt { "Loader" } dd.mono { (agent) } }
                 @if let Some(told) = &record.told { dt { "Told to boot" } dd.mono { (told.image) } }
                 @for sign in record.signs.values() { dt { (sign.count) " ×" } dd { (sign.text) } }
@@ -151,7 +167,13 @@ fn seen(record: &RecordBody, node: &str) -> Markup {
             @if !record.logs.is_empty() {
                 pre tabindex="0" { @for line in &record.logs { (line.text) "\n" } }
             }
-            p { a href={ "/api/v1/records/" (segment(node)) "/" (number) "/packets" } download={ (node) ".pcap" } { "Its packets, as a capture" } span.soft { " (kept for attempts that failed)" } }
+            p {
+                a href={ "/api/v1/records/" (segment(node)) "/" (number) "/packets" }
+                    download={ (node) ".pcap" } {
+                    "Its packets, as a capture"
+                }
+                span.soft { " (kept for attempts that failed)" }
+            }
         }
     }
 }
@@ -166,7 +188,9 @@ pub(crate) fn causes(causes: &[CauseBody]) -> Markup {
                     p.small { "Cause: " (cause.cause) }
                     p.small { "Next: " (cause.check) }
                     p.small {
-                        @for who in cause.who.iter().take(NAMED) { a.mono href={ "/ui/nodes/" (segment(who)) } { (who) } " " }
+                        @for who in cause.who.iter().take(NAMED) {
+                            a.mono href={ "/ui/nodes/" (segment(who)) } { (who) } " "
+                        }
                         @if cause.who.len() > NAMED { "and " (cause.who.len() - NAMED) " more" }
                     }
                 }

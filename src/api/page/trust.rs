@@ -32,11 +32,18 @@ pub(crate) async fn sessions(State(context): State<Context>, visit: Visit) -> Re
     let mut rows: Vec<SessionBody> =
         last.values().map(|session| SessionBody::new(&snapshot, session)).collect();
     rows.sort_by_key(|row| (!alarmed(row), row.held.is_none(), row.node.clone()));
-    let about = html! { "Each boot of a node that is to get secrets is a session. It shows how far the node was trusted, and what it was given." };
+    let about = html! {
+        "Each boot of a node that is to get secrets is a session. It shows how far the node was trusted, and what it was given."
+    };
     let body = html! {
         (title("Boot sessions", about, html! {}))
         @if rows.is_empty() {
-            div.card data-part="sessions" { (empty("No sessions", html! { "Nodes have one as soon as a " a href="/ui/secrets" { "secret" } " is meant for them and they boot." })) }
+            div.card data-part="sessions" {
+                (empty("No sessions", html! {
+                    "Nodes have one as soon as a " a href="/ui/secrets" { "secret" }
+                    " is meant for them and they boot."
+                }))
+            }
         } @else {
             section.card.flat data-part="sessions" { (table(&rows, visit.may(Role::Operator))) }
         }
@@ -53,7 +60,12 @@ fn table(rows: &[SessionBody], may: bool) -> Markup {
         header { h2 { (counted(rows.len(), "node")) } p { "the last session of each" } }
         div.scroll tabindex="0" role="region" aria-label="Boot sessions" {
             table {
-                thead { tr { th { "Node" } th { "State" } th { "Level" } th { "Given" } th { "Begun" } th { "What happened" } th.end { span.unseen { "Act" } } } }
+                thead {
+                    tr {
+                        th { "Node" } th { "State" } th { "Level" } th { "Given" } th { "Begun" }
+                        th { "What happened" } th.end { span.unseen { "Act" } }
+                    }
+                }
                 tbody { @for session in rows.iter().take(ROWS_MAX) { (row(session, may)) } }
             }
         }
@@ -71,15 +83,30 @@ fn row(session: &SessionBody, may: bool) -> Markup {
     html! {
         tr {
             th scope="row" { (node_link(&session.node)) }
-            td { span.badge.(class) { (session.state) } @if let Some(held) = &session.held { br; span.small.soft { "held: " (held) } } }
+            td {
+                span.badge.(class) { (session.state) }
+                @if let Some(held) = &session.held { br; span.small.soft { "held: " (held) } }
+            }
             td { (session.level) }
             td.num { (counted(session.delivered.len(), "secret"))
                 @if !session.withheld.is_empty() { br; span.small.soft { (session.withheld.len()) " withheld" } } }
             td { (moment(&session.made)) }
-            td.small { @if let Some(event) = session.events.iter().rev().find(|event| event.alarm).or(session.events.last()) { (event.text) } }
+            td.small {
+                @if let Some(event) = session.events.iter().rev().find(|event| event.alarm).or(session.events.last()) {
+                    (event.text)
+                }
+            }
             td.end { @if may { span.row {
-                (Act { api: ("POST", &path("arm")), body: "", label: "Arm", confirm: "Give this node its secrets in the boot that is going on, or in the next one?", done: "Armed.", then: "", class: "bare" }.button())
-                (Act { api: ("POST", &path("revoke")), body: "", label: "Revoke", confirm: "End the session that is open? The node gets nothing more in this boot.", done: "Revoked.", then: "", class: "bare danger" }.button())
+                (Act::new("Arm", "POST", &path("arm"))
+                    .confirm("Give this node its secrets in the boot that is going on, or in the next one?")
+                    .done("Armed.")
+                    .class("bare")
+                    .button())
+                (Act::new("Revoke", "POST", &path("revoke"))
+                    .confirm("End the session that is open? The node gets nothing more in this boot.")
+                    .done("Revoked.")
+                    .class("bare danger")
+                    .button())
             } } }
         }
     }
@@ -91,13 +118,21 @@ pub(crate) async fn secrets(State(context): State<Context>, visit: Visit) -> Res
     let inventory = &snapshot.inventory;
     let all = inventory.secrets.values().map(|secret| SecretBody::new(secret, inventory));
     let rows: Vec<SecretBody> = all.take(ROWS_MAX).collect();
-    let about = html! { "Nodes get them in a boot session, at the level of trust that each needs. Values are sealed, and are not shown on this page." };
+    let about = html! {
+        "Nodes get them in a boot session, at the level of trust that each needs. Values are sealed, and are not shown on this page."
+    };
     let may = visit.may(Role::Admin);
     let body = html! {
         (title("Secrets", about, html! {}))
         div.split {
             section.card.flat data-part="secrets" {
-                @if rows.is_empty() { (empty("No secrets", html! { "A munge key, TLS keys, passwords: made once here, given to the nodes that may have them." })) } @else { (secret_table(&rows, may)) }
+                @if rows.is_empty() {
+                    (empty("No secrets", html! {
+                        "A munge key, TLS keys, passwords: made once here, given to the nodes that may have them."
+                    }))
+                } @else {
+                    (secret_table(&rows, may))
+                }
             }
             div.stack { @if may { section.card { (new_secret()) } } }
         }
@@ -109,7 +144,12 @@ fn secret_table(rows: &[SecretBody], may: bool) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Secrets" {
             table {
-                thead { tr { th { "Name" } th { "For" } th { "What it is on a node" } th { "Level" } th { "Version" } th.end { span.unseen { "Act" } } } }
+                thead {
+                    tr {
+                        th { "Name" } th { "For" } th { "What it is on a node" } th { "Level" }
+                        th { "Version" } th.end { span.unseen { "Act" } }
+                    }
+                }
                 tbody { @for secret in rows { (secret_row(secret, may)) } }
             }
         }
@@ -144,8 +184,19 @@ fn secret_row(secret: &SecretBody, may: bool) -> Markup {
             td { @if let Some(version) = secret.version { (version) } @else { span.soft { "on demand" } }
                 @if let Some(at) = &secret.updated { br; span.small.soft { (moment(at)) } } }
             td.end { @if may { span.row {
-                @if secret.version.is_some() { (Act { api: ("POST", &versions), body: "{}", label: "Rotate", confirm: &again, done: "Rotated.", then: "", class: "bare" }.button()) }
-                (Act { api: ("DELETE", &path), body: "", label: "Remove", confirm: &confirm, done: "Removed.", then: "", class: "bare danger" }.button())
+                @if secret.version.is_some() {
+                    (Act::new("Rotate", "POST", &versions)
+                        .body("{}")
+                        .confirm(&again)
+                        .done("Rotated.")
+                        .class("bare")
+                        .button())
+                }
+                (Act::new("Remove", "DELETE", &path)
+                    .confirm(&confirm)
+                    .done("Removed.")
+                    .class("bare danger")
+                    .button())
             } } }
         }
     }
@@ -170,7 +221,9 @@ fn new_secret() -> Markup {
         header { h2 { "New secret" } }
         (form.around(html! {
             (Field::new("key", "Name").kind("path").holder("munge, or munge@group:compute").line())
-            (Field::new("what", "What it is on a node").hint("Files and variables are made with muster secret put.").choice(&whats))
+            (Field::new("what", "What it is on a node")
+                .hint("Files and variables are made with muster secret put.")
+                .choice(&whats))
             (Field::new("min_level", "Level it needs").value("1").choice(&levels))
             (Field::new("value", "Value").kind("base64").hint("Empty: see below.").secret())
             (Field::new("generate", "Have the head make a value").tick(false))

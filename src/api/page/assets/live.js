@@ -19,7 +19,10 @@ export const follow = (renew) => {
       const answer = await fetch(location.href, { headers: { accept: "text/html" } });
       if (answer.status === 401) return location.reload();
       if (answer.ok) {
-        take(new DOMParser().parseFromString(await answer.text(), "text/html"));
+        const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+        // Another shape, such as the first node of a head that had none: nothing to take over piece by piece.
+        if (parts(document) !== parts(next) && !main.querySelector("form:focus-within")) return location.reload();
+        take(next);
         renew(main);
       }
     } catch {
@@ -48,6 +51,8 @@ export const follow = (renew) => {
   });
   if (!document.hidden) open();
 };
+
+const parts = (root) => [...root.querySelectorAll("main > [data-part], main > .split > [data-part]")].map((part) => part.dataset.part).join();
 
 // Takes over the parts of another reading of this page. What has the focus stays what it is.
 const take = (next) => {
