@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -114,7 +115,8 @@ impl Head {
     }
 
     fn wait(&self) {
-        wait("the daemon", || self.code("/boot.ipxe"));
+        // Opened last of all.
+        wait("the daemon", || UnixStream::connect(self.folder.join("data/muster.sock")).ok());
     }
 
     fn restart(&mut self) {
@@ -131,6 +133,9 @@ impl Head {
         let mut curl = Command::new("curl");
         let output =
             curl.args(["-sS", "--resolve", &resolve, "--cacert"]).arg(root).arg(url).output().unwrap();
+        if !output.status.success() {
+            eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+        }
         output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
     }
 

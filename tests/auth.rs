@@ -496,7 +496,7 @@ async fn tokens_outlive_a_rotation_of_their_keys_unless_it_ends_them() {
     assert!(again(now()).verify(&third, now()).is_ok() && again(now()).verify(&second, now()).is_err());
     let low = guarded.net(&guarded.of(Role::Operator), Method::POST, "/api/v1/keys/token/rotate", "").await;
     assert_eq!(low.status.as_u16(), 403);
-    for (path, status) in [("/api/v1/keys/site/rotate", 404), ("/api/v1/keys/kek/rotate", 422)] {
+    for (path, status) in [("/api/v1/keys/sight/rotate", 404), ("/api/v1/keys/kek/rotate", 422)] {
         let answer = guarded.local(Method::POST, path, json!({"end": true})).await;
         assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.text);
     }

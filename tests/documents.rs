@@ -17,9 +17,11 @@ fn example() -> String {
     file("rootfs-overlay/etc/muster/muster.toml")
 }
 
-/// The example with every commented key in force: lines that begin with `#` and are TOML.
-fn uncommented() -> String {
+/// The example with every commented key in force but `without`: lines that begin with `#` and are TOML.
+fn uncommented(without: &[&str]) -> String {
+    let is_left_out = |line: &str| without.iter().any(|key| line.starts_with(key));
     let line = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if is_left_out(rest) => line.to_owned(),
         Some(rest)
             if rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) =>
         {
@@ -37,7 +39,8 @@ fn the_example_configuration_is_the_default() {
 
 #[test]
 fn every_key_of_the_example_is_read() {
-    let config = Config::parse(&uncommented()).unwrap();
+    // A certificate of one's own excludes one from an authority; the former has tests beside its reader.
+    let config = Config::parse(&uncommented(&["certificate = ", "key = "])).unwrap();
     let network = &config.site.networks[0];
     assert_eq!((network.name.as_str(), network.mtu, network.ntp.len()), ("boot", Some(1500), 1));
     assert_eq!(config.site.kernel_params, "console=ttyS0,115200");
@@ -65,7 +68,7 @@ fn keys_read() -> BTreeSet<String> {
 
 #[test]
 fn every_key_that_is_read_stands_in_the_example() {
-    let text = uncommented();
+    let text = uncommented(&[]);
     let keys = keys_read();
     assert!(keys.len() >= 27, "the source is read differently now: {keys:?}");
     for key in keys {

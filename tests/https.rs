@@ -284,6 +284,7 @@ fn the_authority_is_replaced_by_one_command_and_nobody_is_locked_out() {
 fn the_keys_of_the_site_and_of_its_nodes_are_replaced_and_the_audit_log_is_still_believed() {
     let head = Head::start();
     let keys = |path: &str| head.curl(&[&format!("{{}}{path}")]).matches("BEGIN PUBLIC KEY").count();
+    head.ok(&["node", "set", "nid001", "--mac", "02:00:00:00:00:01"]);
     head.ok(&["audit", "checkpoint"]);
     assert_eq!(keys("/site.pub"), 1);
     assert!(head.ok(&["key", "rotate", "site"]).contains("takes over at"));

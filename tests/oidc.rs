@@ -34,7 +34,8 @@ use muster::transport::oidc::{Credentials, Provider};
 use muster::transport::vault::Vault;
 
 const PACKAGE: &str = "oidc-provider";
-const VERSION: &str = "9.13.3";
+/// The last that runs on the Node.js of Debian.
+const VERSION: &str = "8.8.1";
 const CLIENT_SECRET: &str = "a secret with + & % in it";
 const HOST: (&str, &str) = ("host", "demo.example:8443");
 

@@ -55,6 +55,11 @@ impl<'a> Problems<'a> {
         self.list.push(ConfigProblem { line, key: key.into(), text: text.into() });
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     /// Parses the document; syntax errors become problems, and what could be read is returned.
     pub(crate) fn document(&mut self) -> DeTable<'a> {
         let (table, errors) = DeTable::parse_recoverable(self.text);

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::base::limits::{SESSION_GRACE, SESSIONS_PER_NODE_MAX};
+use crate::base::limits::{SESSION_GRACE, SESSION_LIFE, SESSIONS_PER_NODE_MAX};
 use crate::base::{Millis, Timestamp};
 use crate::engine::trust::session::{ArmOn, Refusal, Start, start};
 use crate::model::boot_session::{BootSession, Channel, Given};
@@ -43,6 +43,12 @@ pub const UNANSWERED: &str = "whoever claimed it has not shown the TPM of this n
 pub struct SessionPolicy {
     pub arm_on: ArmOn,
     pub life: Millis,
+}
+
+impl Default for SessionPolicy {
+    fn default() -> SessionPolicy {
+        SessionPolicy { arm_on: ArmOn::default(), life: SESSION_LIFE }
+    }
 }
 
 /// Why a session could not be changed.

@@ -128,7 +128,8 @@ impl Head {
     ) -> Head {
         let tasks = Tasks::new();
         let (store, loaded) = Store::open(memory()).unwrap();
-        let site = Arc::new(Config::parse(site).unwrap().site);
+        let config = Config::parse(site).unwrap();
+        let site = Arc::new(config.site);
         let snapshot = Snapshot::compile(loaded.revision, Arc::clone(&site), Arc::new(loaded.inventory));
         let snapshot = Arc::new(SnapshotCell::new(snapshot));
         let published = publisher::start(Arc::clone(&snapshot), store.declared(), &tasks);
@@ -144,7 +145,8 @@ impl Head {
         let blobs = Blobs::open(folder.path(), settings()).unwrap();
         // Apart from the blobs, and only until it is read.
         let keys = tempfile::tempdir().unwrap();
-        let mut trust = NodeTrust::trial(keys.path(), &store, &journal, &snapshot).unwrap();
+        let mut trust =
+            NodeTrust::trial(keys.path(), &store, &journal, &snapshot, config.trust.sessions).unwrap();
         let chest = Arc::new(Chest::open(keys.path(), None).unwrap());
         let ssh = Arc::new(SshAuthority::open(&chest, keys.path()).unwrap());
         change(&mut trust, FromVault { chest: Arc::clone(&chest), ssh: Arc::clone(&ssh) });

@@ -84,7 +84,11 @@ pub(crate) async fn head() -> Head {
 }
 
 pub(crate) async fn with(change: impl FnOnce(&mut NodeTrust)) -> Head {
-    let head = Head::trusting(SITE, |trust| {
+    at(SITE, change).await
+}
+
+pub(crate) async fn at(site: &str, change: impl FnOnce(&mut NodeTrust)) -> Head {
+    let head = Head::trusting(site, |trust| {
         trust.secrets = Arc::new(Shelf);
         trust.attestor = Some(Arc::new(Repeats));
         change(trust);

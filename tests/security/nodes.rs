@@ -1,19 +1,18 @@
 //! What strangers on the boot network send in place of a node: headers, guesses, old tokens, junk.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures_util::future::join_all;
-use muster::api::node::NodeTrust;
 use muster::base::Timestamp;
-use muster::engine::trust::session::ArmOn;
 use muster::model::SessionState;
 use serde_json::{Value, json};
 
-use crate::boot::{Boot, MARKER, NODE, OTHER, begins, grant_path, head, node_id, peer, script_path, with};
-use crate::head::Head;
+use crate::boot::{
+    Boot, MARKER, NODE, OTHER, at, begins, grant_path, head, node_id, peer, script_path,
+};
+use crate::head::{Head, SITE};
 
 /// Names under which proxies tell of others, and names by which a request is turned into another one.
 const HEADERS: [&str; 16] = [
@@ -158,9 +157,7 @@ async fn t10_of_many_fetches_at_once_three_get_a_grant() {
 
 #[tokio::test]
 async fn t12_without_a_power_event_the_script_is_served_and_the_claim_is_refused() {
-    let power =
-        |trust: &mut NodeTrust| Arc::get_mut(&mut trust.sessions).unwrap().policy.arm_on = ArmOn::Power;
-    let head = with(power).await;
+    let head = at(&format!("{SITE}[trust]\narm_on = \"power\"\n"), |_| ()).await;
     let boot = Boot::begin(&head, 1).await;
     let refused = boot.claim().await.refused(403);
     assert!(refused.contains("power"), "{refused}");

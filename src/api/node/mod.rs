@@ -35,11 +35,11 @@ use serde::de::DeserializeOwned;
 use crate::api::context::Context;
 use crate::api::problem::{Problem, in_our_form};
 use crate::base::Level;
-use crate::base::limits::{NODE_MESSAGE_BYTES_MAX, NODE_PROOF_BYTES_MAX, SESSION_LIFE};
+use crate::base::limits::{NODE_MESSAGE_BYTES_MAX, NODE_PROOF_BYTES_MAX};
 use crate::engine::boot::url;
 use crate::engine::trust::contents::{Choice, Item, Withheld};
 use crate::engine::trust::token::{NodeClaims, Purpose};
-use crate::engine::trust::{ArmOn, Attestor, NoSecrets, Refusal, Secrets};
+use crate::engine::trust::{Attestor, NoSecrets, Refusal, Secrets};
 use crate::model::{BootSession, Node, NodeId, SessionId, Snapshot, SnapshotCell};
 use crate::store::Store;
 use crate::transport::clock::now;
@@ -110,11 +110,11 @@ impl NodeTrust {
         store: &Store,
         journal: &Journal,
         snapshot: &Arc<SnapshotCell>,
+        policy: SessionPolicy,
     ) -> Result<NodeTrust, VaultError> {
         let chest = Chest::open(folder, None)?;
         let site = SiteKey::open(&chest, folder, &folder.join("site.pub"))?;
         let keys = NodeKeys::open(&chest, folder, Arc::new(site))?;
-        let policy = SessionPolicy { arm_on: ArmOn::Auto, life: SESSION_LIFE };
         let (store, journal, snapshot) = (store.clone(), journal.clone(), Arc::clone(snapshot));
         let (own, told, cell) = (store.clone(), journal.clone(), Arc::clone(&snapshot));
         let none = (Vec::new(), 0);

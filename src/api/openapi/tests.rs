@@ -15,6 +15,7 @@ use crate::transport::audit::Audit;
 use crate::transport::blobs::{Blobs, Settings};
 use crate::transport::dhcp::Handle;
 use crate::transport::journal::Journal;
+use crate::transport::sessions::SessionPolicy;
 use crate::transport::vault::{Chest, SiteKey, SshAuthority};
 
 /// `UPDATE_GOLDEN=1` writes it anew; the difference is then read by people.
@@ -39,7 +40,8 @@ async fn every_operation_is_routed_and_every_schema_exists() {
     let keys = tempfile::tempdir().unwrap();
     let chest = Arc::new(Chest::open(keys.path(), None).unwrap());
     let snapshot = Arc::new(SnapshotCell::default());
-    let trust = NodeTrust::trial(folder.path(), &store, &journal, &snapshot).unwrap();
+    let trust =
+        NodeTrust::trial(folder.path(), &store, &journal, &snapshot, SessionPolicy::default()).unwrap();
     let site = SiteKey::open(&chest, keys.path(), &keys.path().join("site.pub")).unwrap();
     let audit = Audit::new(store.clone(), Arc::new(site), Vec::new());
     let context = Context::from(Services {

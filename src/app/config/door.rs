@@ -62,7 +62,9 @@ pub(crate) fn https(
 /// `[https.acme]`: who gives the certificate instead.
 fn acme(https: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Option<Acme> {
     let mut section = https.section("acme", problems);
+    let given = problems.len();
     let directory = section.parsed::<Directory>("directory", problems).map(|at| at.value.0);
+    let is_missing = directory.is_none() && problems.len() == given;
     let names = section.list::<CertifiedName>("names", problems).unwrap_or_default();
     let contact = section.list::<Contact>("contact", problems).unwrap_or_default();
     let ca = section.parsed::<Text>("ca", problems).map(|at| PathBuf::from(at.value.0));
@@ -81,10 +83,10 @@ fn acme(https: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Option<Acme
             "is needed: the DNS names of the head that the authority can reach",
         );
     }
-    let Some(directory) = directory else {
+    if is_missing {
         problems.add(line, "https.acme.directory", "is needed: the URL of the authority's ACME directory");
-        return None;
-    };
+    }
+    let directory = directory?;
     let contact = contact.into_iter().map(|at| at.value.0).collect();
     Some(Acme { directory, contact, names: names.into_iter().map(|at| at.value.0).collect(), ca })
 }

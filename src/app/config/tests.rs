@@ -136,7 +136,7 @@ x = 1
             "line 18: http.listen: \"nonsense\": invalid socket address syntax",
             "line 20: auth.mode: off is refused: a listener is reachable from outside. Bind http and https to \
              loopback, or name the test's network namespace in auth.test_namespace",
-            "line 21: bogus: unknown key",
+            "line 21: bogus: unknown key; did you mean logs?",
         ]
     );
 }

@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn a_challenge_is_that_of_the_rfc() {
         let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-        assert_eq!(challenge(verifier), "E9Melhoa2OwvFrEMTJguCMurhb2dVg9Dn_5g1zDZpEM");
+        assert_eq!(challenge(verifier), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
         let all = ["state", "nonce", "verifier"].map(|what| derived("kept", what));
         assert!(all.iter().all(|one| one.len() == 43) && all[0] != all[1] && all[1] != all[2]);
         assert_ne!(derived("kept", "state"), derived("kepu", "state"));

@@ -22,6 +22,7 @@ use crate::transport::blobs::{Blobs, Reserve, Settings};
 use crate::transport::dhcp::Handle;
 use crate::transport::http::Http;
 use crate::transport::journal::Journal;
+use crate::transport::sessions::SessionPolicy;
 use crate::transport::tasks::Tasks;
 use crate::transport::vault::{Chest, SshAuthority};
 
@@ -73,7 +74,8 @@ impl Daemon {
         let ssh = Arc::new(SshAuthority::open(&chest, folder.path()).unwrap());
         let (store, journal) = (Store::open(memory()).unwrap().0, Journal::new(Timestamp(0)));
         let snapshot = Arc::new(SnapshotCell::default());
-        let trust = NodeTrust::trial(folder.path(), &store, &journal, &snapshot).unwrap();
+        let trust =
+            NodeTrust::trial(folder.path(), &store, &journal, &snapshot, SessionPolicy::default()).unwrap();
         let site =
             crate::transport::vault::SiteKey::open(&chest, folder.path(), &folder.path().join("site.pub"));
         let context = Context::from(Services {

@@ -68,8 +68,11 @@ impl Server {
         for pem in self.vault.roots() {
             roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        // The library offers suites of all versions whatever it speaks; an old client does not know them.
+        provider.cipher_suites.retain(|suite| versions.contains(&suite.version()));
+        let builder =
+            ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(versions).unwrap();
         let connector =
             TlsConnector::from(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()));
         let stream = TcpStream::connect(self.address).await?;
