@@ -82,7 +82,14 @@ fn acme(https: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Option<Acme
         );
     }
     let Some(directory) = directory else {
-        problems.add(line, "https.acme.directory", "is needed: the URL of the authority's ACME directory");
+        // One that cannot be read was reported.
+        if !problems.list.iter().any(|problem| problem.key == "https.acme.directory") {
+            problems.add(
+                line,
+                "https.acme.directory",
+                "is needed: the URL of the authority's ACME directory",
+            );
+        }
         return None;
     };
     let contact = contact.into_iter().map(|at| at.value.0).collect();
