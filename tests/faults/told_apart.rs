@@ -3,9 +3,10 @@
 use muster::base::{Millis, Timestamp};
 use muster::engine::dhcp::imagine::Client;
 use muster::engine::record::{Book, Keep, TftpFate, What, Write};
+use muster::model::UnknownPolicy;
 use muster::model::boot_record::{Outcome, Phase, Sign};
 
-use crate::stage::{MIB, Stage, ip, mac};
+use crate::stage::{MIB, Stage, ip, mac, target};
 
 #[test]
 fn a_boot_from_firmware_to_phone_home_is_one_attempt_with_every_step() {
@@ -267,4 +268,27 @@ fn a_machine_that_restarts_by_its_other_port_has_failed_by_the_first_and_boots_b
     assert_eq!(stage.record(mac(1)).outcome, Outcome::Failed);
     assert!(stage.record(mac(101)).did(Phase::Script), "{:#?}", stage.record(mac(101)).steps);
     assert_eq!(stage.record(mac(101)).outcome, Outcome::UnderWay);
+}
+
+#[test]
+fn what_a_machine_got_over_is_not_held_against_it() {
+    let mut stage = Stage::with(|network| network.unknown = UnknownPolicy::Ignore, target(), |_| ());
+    stage.discover(Client::UefiPxe, mac(77));
+    assert_eq!(stage.record(mac(77)).outcome, Outcome::Failed);
+    // Somebody declares it, and it goes on.
+    let mut inventory = muster::model::Inventory::clone(&stage.snapshot.inventory);
+    let node = crate::site::node(77, mac(77), &["192.0.2.77"]);
+    inventory.apply(&muster::model::Change::PutNode(std::sync::Arc::new(node)));
+    stage.snapshot = stage.snapshot.advance(muster::model::Revision(2), std::sync::Arc::new(inventory));
+    stage.wait(10);
+    stage.dora(Client::UefiPxe, mac(77));
+    let record = stage.record(mac(77));
+    assert_eq!((record.outcome, record.verdict.as_ref()), (Outcome::UnderWay, None));
+    // A machine that another server's offer was sent to took ours, and fails much later for another reason.
+    let other = What::OtherServer { server: ip(9), mac: mac(999), kind: None, offered: Some(ip(88)) };
+    stage.saw(mac(77), other);
+    stage.tftp(ip(77), "snponly.efi", MIB, TftpFate::Done);
+    stage.wait(400);
+    let (rule, sure, _) = stage.verdict(mac(77)).unwrap();
+    assert_eq!((rule.as_str(), sure), ("loader-silent", muster::model::boot_record::Sure::Possible));
 }

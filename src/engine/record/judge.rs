@@ -9,11 +9,17 @@ use crate::model::boot_record::{Fate, Phase, Sign, Sure, Verdict};
 /// Lines of evidence in a verdict.
 const EVIDENCE_MAX: usize = 6;
 
-/// The first row that fits.
+/// The first row that fits. At once only what was seen at this moment counts: a machine may have got over what was
+/// remarkable before.
 #[must_use]
-pub fn find(record: &BootRecord, when: When) -> Option<(&'static Rule, Phase)> {
+pub fn find(record: &BootRecord, when: When, at: Timestamp) -> Option<(&'static Rule, Phase)> {
     let awaited = next(record);
-    let rule = all().find(|rule| rule.fits(record, when, awaited))?;
+    let is_now = |rule: &Rule| {
+        let mut signs = rule.needs.iter().filter_map(|need| record.signs.get(&need.shown()?));
+        signs.any(|seen| seen.last == at)
+    };
+    let fits = |rule: &&Rule| rule.fits(record, when, awaited) && (when != When::AtOnce || is_now(rule));
+    let rule = all().find(fits)?;
     // Where nothing was awaited any more, what came last is where it ended.
     let phase = awaited.or_else(|| record.steps.last().map(|step| step.phase)).unwrap_or(Phase::Firmware);
     Some((rule, phase))
@@ -23,7 +29,7 @@ pub fn find(record: &BootRecord, when: When) -> Option<(&'static Rule, Phase)> {
 /// a row fits.
 #[must_use]
 pub fn judge(record: &BootRecord, when: When, at: Timestamp) -> Option<Verdict> {
-    let (rule, phase) = find(record, when)?;
+    let (rule, phase) = find(record, when, at)?;
     Some(Verdict {
         rule: rule.name.to_owned(),
         at,

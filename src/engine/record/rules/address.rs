@@ -1,6 +1,6 @@
 //! Rows about the first exchange: who answers, whether the answer arrives, whether it is taken.
 
-use crate::engine::record::rules::If::{Declared, Is, IsNot, Never, NotBegan, Often, Saw, Undeclared};
+use crate::engine::record::rules::If::{Declared, Did, Is, IsNot, Never, NotBegan, Often, Saw, Undeclared};
 use crate::engine::record::rules::{AT_ONCE, Rule, STUCK};
 use crate::model::Firmware;
 use crate::model::boot_record::{Phase, Sign, Sure};
@@ -68,7 +68,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "address-in-use",
         on: STUCK,
-        at: EARLY,
+        at: &[Phase::Firmware],
         needs: &[Saw(Sign::AddressInUse)],
         sure: Sure::Likely,
         summary: "the machine found its address in use",
@@ -112,8 +112,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "other-server",
         on: STUCK,
-        at: &[Phase::Firmware, Phase::Loader, Phase::Ipxe, Phase::Script],
-        needs: &[Saw(Sign::OtherChosen), Never(Sign::BesideAnother)],
+        at: EARLY,
+        needs: &[Saw(Sign::OtherChosen), Never(Sign::BesideAnother), NotBegan(Phase::Loader)],
         sure: Sure::Certain,
         summary: "the machine took another DHCP server's offer",
         cause: "a second DHCP server answers on this network, and its offer has no boot file for the machine",
@@ -123,13 +123,24 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "other-server-raced",
         on: STUCK,
-        at: &[Phase::Firmware, Phase::Loader, Phase::Ipxe],
-        needs: &[Saw(Sign::OtherServer)],
+        at: EARLY,
+        needs: &[Saw(Sign::OtherServer), NotBegan(Phase::Loader)],
         sure: Sure::Likely,
         summary: "another DHCP server answered the machine too",
         cause: "firmware may have taken its offer, or waits for something of both",
         check: "muster discover servers; switch it off, or set dhcp = \"proxy\" for this network",
         source: "edk2 PxeBcDhcp4.c; ntop/ntopng#4003",
+    },
+    Rule {
+        name: "other-server-ipxe",
+        on: STUCK,
+        at: &[Phase::Ipxe, Phase::Script],
+        needs: &[Saw(Sign::OtherChosen), Never(Sign::BesideAnother), Did(Phase::Loader)],
+        sure: Sure::Likely,
+        summary: "iPXE took another DHCP server's offer",
+        cause: "a second DHCP server answers on this network, and its offer names no script",
+        check: "switch that server off, or set dhcp = \"proxy\" for this network",
+        source: "edk2 PxeBcDhcp4.c; spatiumddi#370",
     },
     Rule {
         name: "proxy-unheard",
@@ -146,7 +157,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "no-loader",
         on: STUCK,
         at: EARLY,
-        needs: &[Saw(Sign::NoLoader)],
+        needs: &[Saw(Sign::NoLoader), Never(Sign::LoaderTold)],
         sure: Sure::Certain,
         summary: "there is no loader for this kind of firmware",
         cause: "nobody ships an iPXE for its architecture, or it names one that is not known",
