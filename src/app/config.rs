@@ -178,10 +178,7 @@ impl Config {
         if list.is_empty() { Ok(config) } else { Err(list) }
     }
 
-    /// Opens the directory of plain files below the images.
-    ///
-    /// # Errors
-    /// It is not there, or is none.
+    /// Opens the directory of plain files below the images; an error if it is none.
     pub(crate) fn image_root(&self) -> anyhow::Result<Option<ImageRoot>> {
         let open =
             |path: &PathBuf| ImageRoot::open(path).with_context(|| format!("images.root {}", path.display()));

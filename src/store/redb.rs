@@ -3,6 +3,7 @@
 
 mod audit;
 mod boots;
+mod errors;
 
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -11,8 +12,7 @@ use std::time::Duration;
 
 use ::redb::backends::FileBackend;
 use ::redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError,
-    WriteTransaction,
+    Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError, WriteTransaction,
 };
 
 use crate::base::shared::Difference;
@@ -23,6 +23,7 @@ use crate::model::{
     Assignment, BootRecord, DocumentKey, Inventory, Node, NodeId, Revision, Secret, SecretKey,
 };
 use crate::store::record::Record;
+use crate::store::redb::errors::{failure, open_error};
 use crate::store::{Backend, Batch, Loaded, Observation, StoreError, io_error};
 
 type Named = TableDefinition<'static, &'static str, &'static [u8]>;
@@ -382,27 +383,4 @@ fn write_observations(
         }
     }
     Ok(())
-}
-
-fn open_error(path: &Path, error: DatabaseError) -> StoreError {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => StoreError::Io {
-            act: "lock",
-            path: path.to_owned(),
-            reason: "another process has it open; is a daemon running?".to_owned(),
-        },
-        other => failure("open", path, other.into()),
-    }
-}
-
-fn failure(act: &'static str, path: &Path, error: ::redb::Error) -> StoreError {
-    match error {
-        ::redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            StoreError::Corrupt(format!("{} is no muster store: {error}", path.display()))
-        }
-        ::redb::Error::Io(error) => io_error(act, path, &error),
-        ::redb::Error::UpgradeRequired(found) => StoreError::Schema { kind: "store file", found, known: 3 },
-        ::redb::Error::Corrupted(why) => StoreError::Corrupt(format!("{}: {why}", path.display())),
-        other => StoreError::Io { act, path: path.to_owned(), reason: other.to_string() },
-    }
 }

@@ -9,9 +9,7 @@ use muster::base::Timestamp;
 use muster::model::SessionState;
 use serde_json::{Value, json};
 
-use crate::boot::{
-    Boot, MARKER, NODE, OTHER, at, begins, grant_path, head, node_id, peer, script_path,
-};
+use crate::boot::{Boot, MARKER, NODE, OTHER, at, begins, grant_path, head, node_id, peer, script_path};
 use crate::head::{Head, SITE};
 
 /// Names under which proxies tell of others, and names by which a request is turned into another one.

@@ -1,67 +1,9 @@
 //! Every operation of the API, in the order of the document.
 
-/// One operation of the API.
-#[derive(Clone, Copy, Debug)]
-pub struct Operation {
-    pub method: &'static str,
-    /// Below the API's prefix.
-    pub path: &'static str,
-    pub summary: &'static str,
-    /// Query fields with their meaning.
-    pub query: &'static [(&'static str, &'static str)],
-    /// Schema of the request's body.
-    pub body: Option<&'static str>,
-    /// Schema of the answer; none: 204 without a body.
-    pub answer: Option<&'static str>,
-}
-
-const SET: (&str, &str) = ("set", "Node set: nid[001-009,012], @group, *, joined by , ! &");
-const ONCE: (&str, &str) = ("once", "Only the one-shot");
-const DRY_RUN: (&str, &str) = ("dry_run", "Change nothing; answer what would change");
-const LIMIT: (&str, &str) = ("limit", "At most so many");
-const AFTER: (&str, &str) = ("after", "Those behind the one with this key, the last of the page before");
-const NETWORK: (&str, &str) = ("network", "Only on this network");
-
-const FROM: (&str, &str) = ("from", "The version to compare with: NAME:TAG, NAME@VERSION or first digits");
-const TO: (&str, &str) = ("to", "The other version");
-const NEWEST: (&str, &str) = ("newest", "How many of the newest versions of each image stay in any case");
-
-/// What lists of one kind take.
-const PAGE: &[(&str, &str)] = &[AFTER, LIMIT];
-const OF_IMAGE: &[(&str, &str)] = &[("name", "Only of this image"), AFTER, LIMIT];
-const OF_SECRET: &[(&str, &str)] = &[("name", "Only of this name"), AFTER, LIMIT];
-const OF_RECORDS: &[(&str, &str)] = &[
-    SET,
-    ("outcome", "Only with this outcome: under way, waits, up, settled, left, dropped or failed"),
-    AFTER,
-    LIMIT,
-];
-const REVEAL: &[(&str, &str)] = &[("version", "Not the newest value but this one")];
-const OF_AUDIT: &[(&str, &str)] = &[
-    ("after", "Only lines behind this number, in rising order"),
-    ("before", "Only lines before this number; the newest come first"),
-    LIMIT,
-    ("actor", "Only of this actor"),
-    ("action", "Only those with this in their action"),
-    ("object", "Only those with this in their object"),
-    ("outcome", "Only with this outcome: done, refused or failed"),
-    ("since", "Only from this time on (RFC 3339)"),
-    ("until", "Only before this time (RFC 3339)"),
-];
-const OF_TPMS: &[(&str, &str)] =
-    &[SET, ("state", "Only those that are none, pending, enrolled or revoked"), AFTER, LIMIT];
-const ON_NETWORK: &[(&str, &str)] = &[NETWORK, AFTER, LIMIT];
-const OF_NODES: &[(&str, &str)] = &[
-    SET,
-    ("group", "Only members of this group"),
-    ("role", "Only of this role"),
-    ("arch", "Only of this processor family"),
-    ("policy", "Only with this boot policy: serve, ignore or local"),
-    ("bmc", "Only behind this BMC"),
-    NETWORK,
-    AFTER,
-    LIMIT,
-];
+use crate::api::openapi::operation::{
+    AFTER, DRY_RUN, FROM, LIMIT, NETWORK, NEWEST, OF_AUDIT, OF_IMAGE, OF_NODES, OF_RECORDS, OF_SECRET,
+    OF_TPMS, ON_NETWORK, ONCE, Operation, PAGE, REVEAL, SET, TO, op,
+};
 
 /// Every operation, in the order of the document.
 pub const OPERATIONS: &[Operation] = &[
@@ -431,36 +373,3 @@ pub const OPERATIONS: &[Operation] = &[
     op("get", "/why/{name}", "Why a machine did not boot", &[], None, Some("Why")),
     op("get", "/openapi.json", "This document", &[], None, Some("any")),
 ];
-
-const fn op(
-    method: &'static str,
-    path: &'static str,
-    summary: &'static str,
-    query: &'static [(&'static str, &'static str)],
-    body: Option<&'static str>,
-    answer: Option<&'static str>,
-) -> Operation {
-    Operation { method, path, summary, query, body, answer }
-}
-
-impl Operation {
-    /// True if it may change something.
-    #[must_use]
-    pub fn writes(&self) -> bool {
-        self.method != "get"
-    }
-
-    /// The kind of thing that it is about.
-    #[must_use]
-    pub fn tag(&self) -> &'static str {
-        let first = self.path.trim_start_matches('/').split('/').next().unwrap_or_default();
-        first.split('.').next().unwrap_or_default()
-    }
-
-    /// Its name in programs: `put_nodes_name`.
-    #[must_use]
-    pub fn id(&self) -> String {
-        let words = self.path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-        words.fold(self.method.to_owned(), |id, word| format!("{id}_{word}"))
-    }
-}

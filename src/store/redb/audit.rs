@@ -11,7 +11,7 @@ use ::redb::{
 use crate::model::audit::{Checkpoint, Line, Page, Query, Tip};
 use crate::store::audit::page;
 use crate::store::record::Record as _;
-use crate::store::redb::failure;
+use crate::store::redb::errors::failure;
 use crate::store::{Observation, StoreError};
 
 type Numbered = TableDefinition<'static, u64, &'static [u8]>;

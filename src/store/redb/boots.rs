@@ -10,7 +10,7 @@ use ::redb::{
 use crate::base::{Mac, Timestamp};
 use crate::model::BootRecord;
 use crate::store::record::Record as _;
-use crate::store::redb::failure;
+use crate::store::redb::errors::failure;
 use crate::store::{Boots, Observation, StoreError};
 
 type Keyed = TableDefinition<'static, (u64, u64), &'static [u8]>;
