@@ -655,6 +655,12 @@ async fn the_open_path_refuses_what_asks_for_secrets_or_a_level_and_leaves_it_ou
     );
     let refused = ask("plain.yaml").await.is(403);
     assert!(refused.contains("plain.yaml") && refused.contains("needs level 1"), "{refused}");
+    // OpenCHAMI's clients know no levels: what they write takes none away.
+    let file = json!({"content": "#cloud-config\nmotd: new\n", "encoding": "plain"});
+    let put =
+        head.json("PUT", "/cloud-init/admin/groups/plain", json!({"name": "plain", "file": file})).await;
+    assert!(put.status.is_success(), "{}", put.text());
+    ask("plain.yaml").await.is(403);
     let vendor = ask("vendor-data").await.is(200);
     assert!(vendor.contains("/open.yaml"), "{vendor}");
     for kept in ["compute.yaml", "plain.yaml", "vault.yaml"] {

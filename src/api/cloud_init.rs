@@ -132,6 +132,14 @@ pub(crate) fn admit(subject: &str, file: Option<&File>) -> Result<Vec<Remark>, P
     Err(Problem { problems, ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail) })
 }
 
+/// Clients of the replaced service know no levels, and write back what they read: with those a file may ask for more
+/// than it did, never for less.
+pub(crate) fn keep_level(new: Option<&mut File>, old: Option<&File>) {
+    if let (Some(new), Some(old)) = (new, old) {
+        new.min_level = new.min_level.max(old.min_level);
+    }
+}
+
 pub(crate) fn put_defaults(draft: &mut Draft<'_>, defaults: &Defaults) {
     put(draft, DEFAULTS_SHELF, DEFAULTS_ID, &defaults.write());
 }

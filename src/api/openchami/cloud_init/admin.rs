@@ -88,6 +88,9 @@ pub(crate) async fn put_group(
 ) -> Result<Response, Problem> {
     let group = read_group(&body::one(&bytes)?, Some(&name))?;
     let put = |draft: &mut Draft<'_>| {
+        let mut group = group.clone();
+        let old = GroupData::of(&draft.next, &group.name).and_then(|old| old.file);
+        cloud_init::keep_level(group.file.as_mut(), old.as_ref());
         cloud_init::put_group(draft, &group);
         Ok(())
     };
@@ -149,6 +152,7 @@ pub(crate) async fn put_instance(
         let mut new = given.clone();
         new.instance_id = new.instance_id.or(old.instance_id);
         new.installation = old.installation;
+        cloud_init::keep_level(new.file.as_mut(), old.file.as_ref());
         new.file = new.file.or(old.file);
         if new.meta_data.is_empty() {
             new.meta_data = old.meta_data;
