@@ -54,8 +54,11 @@ where
     }
 }
 
+/// Path, name, and who may go there.
+type Places = &'static [(&'static str, &'static str, Role)];
+
 /// The places of the frame, in groups.
-const PLACES: [(&str, &[(&str, &str, Role)]); 5] = [
+const PLACES: [(&str, Places); 5] = [
     (
         "Cluster",
         &[

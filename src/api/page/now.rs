@@ -219,19 +219,23 @@ fn grid(tiles: Vec<&Tile<'_>>, by: By, inventory: &Inventory) -> Markup {
     for tile in tiles {
         groups.entry(belongs(tile.node, by, inventory)).or_default().push(tile);
     }
-    let density = match total {
-        0..=NAMED_MAX => "wide",
-        0..=LARGE_MAX => "medium",
-        _ => "fine",
+    let density = if total <= NAMED_MAX {
+        "wide"
+    } else if total <= LARGE_MAX {
+        "medium"
+    } else {
+        "fine"
     };
+    for tiles in groups.values_mut() {
+        tiles.sort_by_cached_key(|tile| tile.node.name.to_string());
+    }
     let many = groups.len() > COLUMNS_FROM && density != "wide";
     if total == 0 {
         return empty("None", html! { "No node is in this stage." });
     }
     html! {
         div.racks.many[many] {
-            @for (name, mut tiles) in groups {
-                @let _ = tiles.sort_by_cached_key(|tile| tile.node.name.to_string());
+            @for (name, tiles) in groups {
                 section.rack aria-label=[(!name.is_empty()).then_some(&name)] {
                     @if !name.is_empty() {
                         header { h2 { (name) } span.soft.num data-tally { (summary(&tiles)) } }
