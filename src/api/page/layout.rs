@@ -54,11 +54,11 @@ where
     }
 }
 
-/// Where a place is, what it is called, and who may see it.
-type Place = (&'static str, &'static str, Role);
+/// Path, name, and who may go there.
+type Places = &'static [(&'static str, &'static str, Role)];
 
 /// The places of the frame, in groups.
-const PLACES: [(&str, &[Place]); 5] = [
+const PLACES: [(&str, Places); 5] = [
     (
         "Cluster",
         &[

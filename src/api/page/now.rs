@@ -219,14 +219,16 @@ fn grid(tiles: Vec<&Tile<'_>>, by: By, inventory: &Inventory) -> Markup {
     for tile in tiles {
         groups.entry(belongs(tile.node, by, inventory)).or_default().push(tile);
     }
+    let density = if total <= NAMED_MAX {
+        "wide"
+    } else if total <= LARGE_MAX {
+        "medium"
+    } else {
+        "fine"
+    };
     for tiles in groups.values_mut() {
         tiles.sort_by_cached_key(|tile| tile.node.name.to_string());
     }
-    let density = match total {
-        _ if total <= NAMED_MAX => "wide",
-        _ if total <= LARGE_MAX => "medium",
-        _ => "fine",
-    };
     let many = groups.len() > COLUMNS_FROM && density != "wide";
     if total == 0 {
         return empty("None", html! { "No node is in this stage." });
