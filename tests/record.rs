@@ -54,7 +54,7 @@ async fn start() -> Head {
     let head = Head::below(PREFIX, SITE);
     head.declare(3).await;
     let target = json!({"kernel": "debian/vmlinuz", "initrds": [], "params": ""});
-    head.json("PUT", "/boot", json!({"whom": "default", "target": target})).await.ok();
+    head.json("PUT", "/boot", json!({"whom": {"default": true}, "target": target})).await.ok();
     head
 }
 
