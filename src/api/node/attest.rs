@@ -16,10 +16,11 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
+use crate::api::boot::Caller;
 use crate::api::context::Context;
 use crate::api::enrol::let_in_by_window;
 use crate::api::node::claim::noted;
-use crate::api::node::key::{NodeKey, OverTls};
+use crate::api::node::key::NodeKey;
 use crate::api::node::pack::{Packed, Parcel};
 use crate::api::node::{NodeTrust, answer, bearer, node_of, octets, read, socket, told};
 use crate::api::problem::Problem;
@@ -174,8 +175,7 @@ pub(crate) async fn start(
 
 pub(crate) async fn finish(
     State(context): State<Context>,
-    Extension(peer): Extension<Peer>,
-    tls: OverTls,
+    Caller { peer, is_secure }: Caller,
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Response, Problem> {
@@ -184,7 +184,7 @@ pub(crate) async fn finish(
     let from = socket(trust, peer)?;
     let (claims, session) = bearer(trust, &headers, from)?;
     let message: Value = read(&bytes)?;
-    let plain = plain(&message, &claims, &tls)?;
+    let plain = plain(&message, &claims, is_secure)?;
     let request: [u8; 32] = Sha256::digest(&bytes).into();
     let now = now();
     match session.attested_before(&request, now) {
@@ -231,11 +231,11 @@ async fn again(
 }
 
 /// The private key of the node, if it wants its answer in the clear.
-fn plain(message: &Value, claims: &NodeClaims, tls: &OverTls) -> Result<Option<NodeKey>, Problem> {
+fn plain(message: &Value, claims: &NodeClaims, is_secure: bool) -> Result<Option<NodeKey>, Problem> {
     if message.get("node_key").is_none() {
         return Ok(None);
     }
-    let asker = NodeKey::of(message, tls)?;
+    let asker = NodeKey::of(message, is_secure)?;
     if key_hash(&asker.public) != claims.key {
         return Err(Problem::field("node_key", "is not the key that claimed this boot session"));
     }

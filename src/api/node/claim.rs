@@ -8,8 +8,9 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::api::boot::Caller;
 use crate::api::context::Context;
-use crate::api::node::key::{NodeKey, OverTls};
+use crate::api::node::key::NodeKey;
 use crate::api::node::pack::{Packed, Parcel};
 use crate::api::node::{NodeTrust, bearer, node_of, octets, read, session_id, socket, told};
 use crate::api::problem::Problem;
@@ -50,22 +51,21 @@ struct SealedBody {
 
 pub(crate) async fn claim(
     State(context): State<Context>,
-    Extension(peer): Extension<Peer>,
-    tls: OverTls,
+    caller: Caller,
     bytes: Bytes,
 ) -> Result<Response, Problem> {
-    let answer = claimed(&context, peer, &tls, bytes).await;
+    let answer = claimed(&context, caller, bytes).await;
     let status = answer.as_ref().map_or_else(|problem| problem.status, |answer| answer.status().as_u16());
-    context.recorder.saw(peer.ip(), What::Claim { status });
+    context.recorder.saw(caller.peer.ip(), What::Claim { status });
     answer
 }
 
-async fn claimed(context: &Context, peer: Peer, tls: &OverTls, bytes: Bytes) -> Result<Response, Problem> {
+async fn claimed(context: &Context, caller: Caller, bytes: Bytes) -> Result<Response, Problem> {
     let trust = &context.trust;
-    let from = socket(trust, peer)?;
+    let from = socket(trust, caller.peer)?;
     let body: ClaimBody = read(&bytes)?;
     let nonce = nonce_hash(&octets::<32>("nonce", &body.nonce)?);
-    let asker = NodeKey::read(body.node_pub.as_deref(), body.node_key.as_deref(), tls)?;
+    let asker = NodeKey::read(body.node_pub.as_deref(), body.node_key.as_deref(), caller.is_secure)?;
     let key = asker.public;
     let id = session_id(&body.session)?;
     if let Some(session) = trust.sessions.get(id) {

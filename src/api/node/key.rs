@@ -5,7 +5,6 @@
 //! has checked who the head is and nobody listens. Everything else is the same for both: what is kept for a repeated
 //! question is a bundle sealed to the key, and the head forgets the key with the answer.
 
-use axum::Extension;
 use axum::http::StatusCode;
 use axum::response::Response;
 use base64::Engine as _;
@@ -19,10 +18,6 @@ use crate::engine::trust::keyset::{Anchor, Keyset, fingerprint};
 use crate::engine::trust::sealed::{Bundle, Expected, public_of};
 use crate::model::SessionId;
 use crate::transport::clock::now;
-use crate::transport::http::Secure;
-
-/// Set on requests over TLS.
-pub(crate) type OverTls = Option<Extension<Secure>>;
 
 /// The key of who asks.
 pub(crate) struct NodeKey {
@@ -39,11 +34,11 @@ impl NodeKey {
     pub(crate) fn read(
         public: Option<&str>,
         private: Option<&str>,
-        tls: &OverTls,
+        is_secure: bool,
     ) -> Result<NodeKey, Problem> {
         match (public, private) {
             (Some(public), None) => Ok(NodeKey { public: octets("node_pub", public)?, private: None }),
-            (None, Some(_)) if tls.is_none() => {
+            (None, Some(_)) if !is_secure => {
                 let text = "node_key is taken over TLS alone; show node_pub here, or ask by https";
                 Err(Problem::new(StatusCode::FORBIDDEN, text))
             }
@@ -60,9 +55,9 @@ impl NodeKey {
     ///
     /// # Errors
     /// As in [`NodeKey::read`].
-    pub(crate) fn of(message: &Value, tls: &OverTls) -> Result<NodeKey, Problem> {
+    pub(crate) fn of(message: &Value, is_secure: bool) -> Result<NodeKey, Problem> {
         let text = |name: &str| message.get(name).and_then(Value::as_str);
-        NodeKey::read(text("node_pub"), text("node_key"), tls)
+        NodeKey::read(text("node_pub"), text("node_key"), is_secure)
     }
 
     /// Answers with this bundle, or with what is in it.
